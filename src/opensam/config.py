@@ -1,0 +1,74 @@
+"""Typed, frozen settings: dotted overrides in, `run.json` out."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import pydantic
+
+ConfigT = TypeVar("ConfigT", bound="Config")
+
+
+class Config(pydantic.BaseModel):
+    """Base of every config: frozen, typed, and closed to unknown keys."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def with_overrides(self, overrides: list[str]) -> Self:
+        """A copy changed by dotted assignments such as `"optim.lr=8e-4"`.
+
+        Values are read as JSON where they parse as JSON and as plain text otherwise, then checked against the field's type.
+
+        Raises:
+            ValueError: an override has no `=`, names an unknown key, or has a value of the wrong type.
+        """
+        values = self.model_dump()
+        for override in overrides:
+            key, equals, text = override.partition("=")
+            if not equals:
+                raise ValueError(f"expected an override such as optim.lr=8e-4, got {override!r}; add '=' and a value")
+            _assign(values, key.strip(), _parse(text.strip()))
+        return _validated(type(self), values)
+
+
+def _assign(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    group = values
+    for part in parents:
+        inner = group.get(part)
+        if not isinstance(inner, dict):
+            raise ValueError(f"unknown config key {dotted!r}: {part!r} is no group; known here: {', '.join(sorted(group))}")
+        group = inner
+    if last not in group:
+        raise ValueError(f"unknown config key {dotted!r}; known here: {', '.join(sorted(group))}")
+    group[last] = value
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _validated(kind: type[ConfigT], values: dict[str, Any]) -> ConfigT:
+    try:
+        return kind.model_validate(values)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"config {where}: {first['msg']}, got {first['input']!r}") from None
+
+
+def write_run_json(folder: Path, config: Config, **facts: Any) -> Path:
+    """Write `run.json` (the config and facts such as commit, versions, seed, device) atomically; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"config": config.model_dump(mode="json"), **facts}, indent=2) + "\n"
+    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    path = folder / "run.json"
+    os.replace(temporary, path)
+    return path
