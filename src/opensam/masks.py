@@ -1,0 +1,257 @@
+"""What a mask is made of: run lengths, area, box, overlap, stability, its deepest point, outlines, strokes.
+
+A mask is an (H, W) bool array, True inside. Functions over many masks at once take numpy arrays or torch
+tensors and give back the same kind; functions on one mask take and give numpy. Coordinates are (x, y) in
+pixels, where whole numbers are pixel centres. No function changes its arguments.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from pycocotools import mask as coco
+from typing_extensions import TypedDict
+
+Mask = NDArray[np.bool_]
+Masks = TypeVar("Masks", NDArray[Any], torch.Tensor)
+
+
+class Rle(TypedDict):
+    """COCO's compressed run-length encoding: `size` is [H, W], `counts` the runs column by column as text."""
+
+    size: list[int]
+    counts: str
+
+
+def encode_rle(mask: Mask) -> Rle:
+    """Compress a mask.
+
+    Raises:
+        ValueError: not an (H, W) bool array.
+    """
+    rle = coco.encode(np.asfortranarray(_as_uint8(mask)))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def decode_rle(rle: Rle) -> Mask:
+    """Unpack a mask, (H, W) bool.
+
+    Raises:
+        ValueError: the runs do not fill `size` exactly.
+    """
+    runs = _runs(rle)
+    height, width = rle["size"]
+    columns = np.repeat(np.arange(runs.size) % 2 == 1, runs)
+    return np.ascontiguousarray(columns.reshape(width, height).T)
+
+
+def area(mask: Rle | Mask) -> int:
+    """Pixels inside a mask; of an RLE without unpacking it. Raises ValueError like `decode_rle`."""
+    if isinstance(mask, np.ndarray):
+        return int(np.count_nonzero(_as_uint8(mask)))
+    return int(_runs(mask)[1::2].sum())
+
+
+def mask_to_box(masks: Masks) -> Masks:
+    """The tight XYXY boxes around masks, both corners inside the mask (as the official code counts).
+
+    Args:
+        masks: (..., H, W) bool.
+
+    Returns:
+        (..., 4) int64; a mask of one pixel has x0 == x1, an empty mask gives zeros.
+    """
+    if isinstance(masks, np.ndarray):
+        return mask_to_box(_as_tensor(masks)).numpy()
+    sides = []
+    for inside in (masks.any(dim=-2), masks.any(dim=-1)):
+        marks = inside.to(torch.uint8)
+        first = marks.argmax(dim=-1)
+        last = marks.shape[-1] - 1 - marks.flip(-1).argmax(dim=-1)
+        sides.append((first, torch.where(inside.any(dim=-1), last, first)))
+    (x0, x1), (y0, y1) = sides
+    return torch.stack([x0, y0, x1, y1], dim=-1)
+
+
+def mask_iou(masks: Masks, others: Masks) -> Masks:
+    """Intersection over union of each pair of masks.
+
+    Args:
+        masks: (N, H, W) bool.
+        others: (M, H, W) bool, of the same kind.
+
+    Returns:
+        (N, M) float32 in [0, 1]; 0 for two empty masks.
+
+    Raises:
+        ValueError: the pictures differ in size, or an axis is missing.
+    """
+    if masks.ndim != 3 or others.ndim != 3 or masks.shape[1:] != others.shape[1:]:
+        raise ValueError(
+            "mask_iou expects masks of shape (N, H, W) and (M, H, W) over the same picture, "
+            f"got {tuple(masks.shape)} and {tuple(others.shape)}."
+        )
+    if isinstance(masks, np.ndarray) or isinstance(others, np.ndarray):
+        return mask_iou(_as_tensor(masks), _as_tensor(others)).numpy()
+    first, second = masks.flatten(1).float(), others.flatten(1).float()
+    intersection = first @ second.T
+    union = first.sum(dim=1)[:, None] + second.sum(dim=1)[None, :] - intersection
+    return intersection / union.clamp(min=1)
+
+
+def stability_score(logits: torch.Tensor, mask_threshold: float = 0.0, offset: float = 1.0) -> torch.Tensor:
+    """How little a mask changes with its threshold: the IoU of the masks at threshold + and - offset.
+
+    Args:
+        logits: (..., H, W).
+        mask_threshold: the logit above which a pixel is inside.
+        offset: 1.0 in the paper (B) and in the official code.
+
+    Returns:
+        (...) float32 in [0, 1]; 0 (the official code: NaN) where not even the larger mask has a pixel.
+    """
+    # The mask at the higher threshold lies inside the other, so the two areas are intersection and union.
+    intersection = (logits > mask_threshold + offset).sum(dim=(-2, -1))
+    union = (logits > mask_threshold - offset).sum(dim=(-2, -1))
+    return intersection / union.clamp(min=1)
+
+
+def deepest_point(mask: Mask) -> tuple[int, int]:
+    """The pixel (x, y) farthest from the outside of a mask; beyond the picture's border is outside.
+
+    This is where the evaluation protocol (paper, D.1) clicks. Of equally deep pixels it is the topmost, then
+    the leftmost.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    if not mask.any():
+        raise ValueError("deepest_point expects a mask with at least one pixel inside, got an empty one.")
+    framed = np.pad(_as_uint8(mask), 1)
+    depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    return int(x), int(y)
+
+
+def polygons(mask: Mask) -> list[NDArray[np.int32]]:
+    """Outlines of a mask, holes included: (K, 2) arrays of pixels of the mask.
+
+    `fill_polygons` of all of them together gives the mask back.
+    """
+    outlines, _ = cv2.findContours(_as_uint8(mask), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    return [np.asarray(outline, dtype=np.int32).reshape(-1, 2) for outline in outlines]
+
+
+def fill_polygons(polygons: Sequence[ArrayLike], size: tuple[int, int]) -> Mask:
+    """The mask inside polygons, outlines included; inside two of them is outside, so a hole is a polygon too.
+
+    Args:
+        polygons: (K, 2) points each; they are rounded to pixels and may leave the picture.
+        size: (H, W) of the mask.
+
+    Raises:
+        ValueError: a polygon is not (K, 2) finite numbers.
+    """
+    canvas = np.zeros(size, dtype=np.uint8)
+    cv2.fillPoly(canvas, [_as_pixels(polygon, "a polygon") for polygon in polygons], (1,))
+    return canvas.astype(bool)
+
+
+def draw_scribble(points: ArrayLike, size: tuple[int, int], width: int) -> Mask:
+    """The mask under a brush stroke through points; one point makes a dot.
+
+    Args:
+        points: (K, 2) points in order, rounded to pixels; they may leave the picture.
+        size: (H, W) of the mask.
+        width: of the brush in pixels, at least 1; an even one is drawn one pixel wider.
+
+    Raises:
+        ValueError: the points are not (K, 2) finite numbers, or the width is below 1.
+    """
+    if width < 1:
+        raise ValueError(f"draw_scribble expects a width of at least 1 pixel, got {width}.")
+    stroke = _as_pixels(points, "a scribble")
+    stroke = np.concatenate([stroke, stroke[-1:]])  # OpenCV draws nothing for a single point
+    canvas = np.zeros(size, dtype=np.uint8)
+    cv2.polylines(canvas, [stroke], isClosed=False, color=(1,), thickness=width)
+    return canvas.astype(bool)
+
+
+def remove_small_regions(mask: Mask, min_area: int, mode: Literal["holes", "islands"]) -> Mask:
+    """Fill holes, or remove islands, of fewer than `min_area` pixels; regions touch by side or corner.
+
+    If all islands are small, the largest stays (as in the official code).
+
+    Raises:
+        ValueError: not an (H, W) bool array, or another mode.
+    """
+    if mode not in ("holes", "islands"):
+        raise ValueError(f"remove_small_regions expects mode 'holes' or 'islands', got {mode!r}.")
+    regions = ~mask if mode == "holes" else mask
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(_as_uint8(regions), connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    small = areas < min_area
+    small[0] = False  # label 0 is everything else
+    if mode == "islands" and len(areas) > 1 and small[1:].all():
+        small[1 + areas[1:].argmax()] = False
+    changed: Mask = small[labels]
+    return mask | changed if mode == "holes" else mask & ~changed
+
+
+def _as_uint8(mask: Mask) -> NDArray[np.uint8]:
+    if mask.dtype != np.bool_ or mask.ndim != 2 or mask.size == 0:
+        raise ValueError(
+            f"expected a mask as bool array of shape (H, W), got {mask.dtype} of shape {mask.shape}; "
+            "threshold logits with `> 0` and take one mask at a time."
+        )
+    return np.ascontiguousarray(mask).view(np.uint8)
+
+
+def _as_tensor(masks: NDArray[Any] | torch.Tensor) -> torch.Tensor:
+    # torch refuses negative strides and warns about read-only memory: give it a copy of its own.
+    return torch.from_numpy(np.array(masks, order="C"))
+
+
+def _as_pixels(points: ArrayLike, what: str) -> NDArray[np.int32]:
+    array = np.asarray(points, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0 or not np.isfinite(array).all():
+        raise ValueError(f"expected {what} as finite points (x, y) of shape (K, 2), got shape {array.shape}.")
+    return np.rint(array).astype(np.int32)
+
+
+def _runs(rle: Rle) -> NDArray[np.int64]:
+    """The lengths of the runs, outside and inside in turn, checked to fill `size`.
+
+    pycocotools reads them too, but answers runs that do not fill the picture with uninitialised memory.
+    """
+    size, counts = rle["size"], rle["counts"]
+    runs = _parse_counts(counts)
+    if len(size) != 2 or min(size) < 1 or runs.min(initial=0) < 0 or runs.sum() != size[0] * size[1]:
+        raise ValueError(
+            f"expected a compressed COCO RLE whose runs fill its size, got size {size} and "
+            f"{runs.sum()} pixels of runs; the record is damaged or belongs to another picture."
+        )
+    return runs
+
+
+def _parse_counts(counts: str) -> NDArray[np.int64]:
+    """The runs written in `counts`; none at all when it is not such a text.
+
+    A run is written in groups of 5 bits, lowest first, as characters from "0" on; the sixth bit says that
+    another group follows, the fifth of the last group is the sign. From the fourth on, a run is written as
+    its difference to the one two before.
+    """
+    codes = np.frombuffer(counts.encode(), dtype=np.uint8).astype(np.int64) - ord("0")
+    ends = np.flatnonzero((codes & 32) == 0)
+    if ends.size == 0 or ends[-1] != codes.size - 1 or codes.min() < 0 or codes.max() > 63:
+        return np.zeros(0, dtype=np.int64)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    shifts = 5 * (np.arange(codes.size) - np.repeat(starts, ends - starts + 1))
+    runs = np.add.reduceat((codes & 31) << shifts, starts)
+    runs -= np.where(codes[ends] & 16, 32 << shifts[ends], 0)
+    runs[1::2] = runs[1::2].cumsum()
+    runs[2::2] = runs[2::2].cumsum()
+    return runs
