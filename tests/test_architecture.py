@@ -35,7 +35,7 @@ SCREENS = {
     "PIL.ImageDraw", "PIL.ImageFont",
 }  # fmt: skip
 CORE = {"torch", "numpy", "PIL", "cv2", "pycocotools", "safetensors", "pydantic", "typer", "rich"}
-EXTRAS = {"lightning_fabric", "torch.utils.tensorboard", "scipy", "skimage", "matplotlib"}  # of pyproject.toml
+EXTRAS = {"lightning_fabric", "torch.utils.tensorboard", "scipy", "skimage", "matplotlib"}
 
 FILE_SIDE_OF_MODELS = {"models.checkpoints", "models.zoo"}
 NOT_IN_MODELS = {"numpy", "PIL", "cv2"}
@@ -405,7 +405,7 @@ ALLOWED = {
     "models/layers.py": "class Mlp:\n    'The cpu does it.'\n    def _hidden(self, x): ...\n",
     "models/zoo.py": "from pathlib import Path\nfrom safetensors.torch import load\nopen('a')\nx = 'cpu'\n",
     "predictor.py": "from opensam.models import sam\nfrom opensam import geometry\n",
-    "train/loop.py": "if TYPE_CHECKING:\n    import scipy\ndef _fit():\n    import lightning_fabric.utilities\n",
+    "train/loop.py": "if TYPE_CHECKING:\n    import scipy\ndef _fit():\n    import lightning_fabric\n",
 }
 
 
