@@ -48,7 +48,7 @@ $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml constraints.txt | $(PY)
 	    && $(PY) -m uv pip install -q --python $(PY) -c constraints.txt -e '.[$*]'; then :; \
 	else \
 	    echo "uv could not do it; trying pip, which is slower"; \
-	    $(PY) -m pip install -q -c constraints.txt -e '.[$*]'; \
+	    $(PY) -m pip install -q --no-compile -c constraints.txt -e '.[$*]'; \
 	fi
 	@touch $@
 

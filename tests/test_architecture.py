@@ -34,7 +34,9 @@ SCREENS = {
     "typer", "click", "rich", "tqdm", "fastapi", "starlette", "uvicorn", "ray", "matplotlib", "tkinter",
     "PIL.ImageDraw", "PIL.ImageFont",
 }  # fmt: skip
-CORE = {"torch", "numpy", "PIL", "cv2", "pycocotools", "safetensors", "pydantic", "typer", "rich"}
+CORE = {
+    "torch", "numpy", "PIL", "cv2", "pycocotools", "safetensors", "pydantic", "typer", "rich", "typing_extensions",
+}  # fmt: skip
 EXTRAS = {"lightning_fabric", "torch.utils.tensorboard", "scipy", "skimage", "matplotlib"}
 
 FILE_SIDE_OF_MODELS = {"models.checkpoints", "models.zoo"}

@@ -2,9 +2,9 @@
 
 Every fenced `python` and `bash`/`sh`/`shell` block of README.md, CONTRIBUTING.md and docs/ runs, per document
 and in order: the Python blocks as one program (a later block may use the names of an earlier one), the shell
-blocks as one script that stops at the first failure. They run in a folder of their own that holds `photo.jpg`,
-a photograph of a cup of coffee. `<!-- no-run: reason -->` on the line above a fence leaves that block out, for
-instance because it downloads something or takes hours.
+blocks as one script that stops at the first failure. They run in a folder of their own that holds
+`photo.jpg`, a photograph of a cup of coffee. `<!-- no-run: reason -->` on the line above a fence leaves that
+block out, for instance because it downloads something or takes hours.
 """
 
 import os
