@@ -35,7 +35,8 @@ SCREENS = {
     "PIL.ImageDraw", "PIL.ImageFont",
 }  # fmt: skip
 CORE = {
-    "torch", "numpy", "PIL", "cv2", "pycocotools", "safetensors", "pydantic", "typer", "rich", "typing_extensions",
+    "torch", "numpy", "PIL", "cv2", "pycocotools", "safetensors", "pydantic", "typer", "rich",
+    "typing_extensions",
 }  # fmt: skip
 EXTRAS = {"lightning_fabric", "torch.utils.tensorboard", "scipy", "skimage", "matplotlib"}
 
