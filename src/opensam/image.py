@@ -46,14 +46,14 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Rgb:
     """Read any picture as RGB.
 
     Args:
-        source: a path, the bytes of an image file, a binary file object (read from its start), a Pillow image,
-            or an array: (H, W) or (H, W, 1) grey, (H, W, 2) grey with alpha, (H, W, 3) RGB, (H, W, 4) RGBA;
+        source: a path, the bytes of an image file, a binary file (read from its start), a Pillow image, or an
+            array: (H, W) or (H, W, 1) grey, (H, W, 2) grey with alpha, (H, W, 3) RGB, (H, W, 4) RGBA; of
             uint8, bool, wider integers, or floats in [0, 1].
         max_pixels: refuse larger files before decoding them.
 
     Returns:
         (H, W, 3) uint8 in memory of its own, C-contiguous, upright after EXIF, alpha composited on white.
-        Wider integers stay as they are when all lie in 0-255; otherwise the darkest becomes 0, the brightest 255.
+        Wider integers stay as they are if all lie in 0-255; else the darkest becomes 0, the brightest 255.
 
     Raises:
         ImageError: the source is missing, empty, truncated, no picture, too large, or of unclear levels.
@@ -66,7 +66,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Rgb:
                 f"expected a picture of at most {max_pixels} pixels, got {picture.width} x {picture.height} "
                 f"in {_name(source)}; scale it down or, if you trust it, pass a higher max_pixels."
             )
-        # Decode before looking at EXIF: Pillow turns TIFF by itself, and may find that of PNG only at the end.
+        # Decode before looking at EXIF: Pillow turns TIFF by itself, and PNG may have it after the pixels.
         picture.load()
         return _picture_to_rgb(picture)
 
@@ -105,7 +105,7 @@ def write_png(path: str | Path, array: NDArray[np.uint8] | NDArray[np.bool_]) ->
 
 @contextmanager
 def _opened(source: str | Path | bytes | BinaryIO | Image.Image) -> Iterator[Image.Image]:
-    """The source as a Pillow image, closed afterwards if it was opened here; what goes wrong is an ImageError."""
+    """The source as a Pillow image, closed afterwards if opened here; what goes wrong is an ImageError."""
     try:
         if isinstance(source, Image.Image):
             yield source
