@@ -175,7 +175,7 @@ def upward(sources: list[Source]) -> list[str]:
         for one, target in own_imports(source, modules):
             part = target.split(".")[0]
             if part != source.part and FLOOR_OF.get(part, -1) >= source.floor:
-                found.append(f"{source.module}:{one.line} (floor {source.floor}) imports {target}")
+                found.append(f"{source.module}:{one.line} (floor {source.floor}) imports {one.name}")
     return found
 
 
@@ -334,14 +334,14 @@ def in_function(line: str) -> str:
 PLANTED: list[tuple[Rule, dict[str, str], str]] = [
     (unplaced, {"novelty.py": HEAD}, "novelty stands on no floor"),
     (upward, {"geometry.py": "import opensam.predictor\n", "predictor.py": ""}, "geometry:1 (floor 0)"),
-    (upward, {"models/sam.py": "from opensam import predictor\n", "predictor.py": ""}, "imports predictor"),
+    (upward, {"models/sam.py": "from opensam import predictor\n", "predictor.py": ""}, "imports opensam.predictor"),
     (upward, {"models/sam.py": "from ..predictor import Predictor\n", "predictor.py": ""}, "models.sam"),
     (upward, {"masks.py": in_function("from opensam.eval.report import a"), "eval/report.py": ""}, "masks:5"),
-    (upward, {"masks.py": "importlib.import_module('opensam.amg')\n", "amg.py": ""}, "imports amg"),
+    (upward, {"masks.py": "importlib.import_module('opensam.amg')\n", "amg.py": ""}, "imports opensam.amg"),
     (upward, {"masks.py": "if TYPE_CHECKING:\n    from opensam.amg import Amg\n", "amg.py": ""}, "masks:2"),
-    (upward, {"masks.py": "from opensam.geometry import Resize\n", "geometry.py": ""}, "imports geometry"),
-    (upward, {"train/loop.py": "import opensam.export.onnx\n", "export/onnx.py": ""}, "imports export.onnx"),
-    (upward, {"predictor.py": "from opensam import load\n", "__init__.py": ""}, "__init__"),
+    (upward, {"masks.py": "from opensam.geometry import Resize\n", "geometry.py": ""}, "geometry.Resize"),
+    (upward, {"train/loop.py": "import opensam.export.onnx\n", "export/onnx.py": ""}, "opensam.export"),
+    (upward, {"predictor.py": "from opensam import load\n", "__init__.py": ""}, "opensam.load"),
     (
         cycles,
         {"models/a.py": "from .b import x\n", "models/b.py": in_function("from opensam.models.c import x"),
