@@ -334,7 +334,7 @@ def in_function(line: str) -> str:
 PLANTED: list[tuple[Rule, dict[str, str], str]] = [
     (unplaced, {"novelty.py": HEAD}, "novelty stands on no floor"),
     (upward, {"geometry.py": "import opensam.predictor\n", "predictor.py": ""}, "geometry:1 (floor 0)"),
-    (upward, {"models/sam.py": "from opensam import predictor\n", "predictor.py": ""}, "imports opensam.predictor"),
+    (upward, {"models/sam.py": "from opensam import predictor\n", "predictor.py": ""}, "opensam.predictor"),
     (upward, {"models/sam.py": "from ..predictor import Predictor\n", "predictor.py": ""}, "models.sam"),
     (upward, {"masks.py": in_function("from opensam.eval.report import a"), "eval/report.py": ""}, "masks:5"),
     (upward, {"masks.py": "importlib.import_module('opensam.amg')\n", "amg.py": ""}, "imports opensam.amg"),
