@@ -9,6 +9,7 @@ Points are (x, y) and boxes XYXY, both in pixels; sizes are (H, W). Letters: H, 
 P prompts, C masks per prompt, h, w the low-resolution mask grid, N and M boxes.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -122,7 +123,8 @@ class Resize:
     def apply_mask(self, logits: torch.Tensor, padding: float) -> torch.Tensor:
         """Bring masks from the original frame to the grid of the decoder's mask prompt.
 
-        Shrinking averages (antialias), so that a thin structure weakens instead of breaking into dots.
+        Shrinking averages (antialias), so that a thin structure weakens instead of breaking into dots; the
+        padding takes no part in it, so that a mask does not weaken where it meets the border of the picture.
 
         Args:
             logits: (P, 1, H, W) floating.
@@ -142,8 +144,11 @@ class Resize:
         height, width = self.input_size
         scaled = _interpolate(logits, (height, width), antialias=True)
         right_and_bottom = (0, self.image_size - width, 0, self.image_size - height)
-        square = functional.pad(scaled, right_and_bottom, value=padding)
-        return _interpolate(square, (self.image_size // 4, self.image_size // 4), antialias=True)
+        square = functional.pad(scaled, right_and_bottom, mode="replicate")
+        grid = _interpolate(square, (self.image_size // 4, self.image_size // 4), antialias=True)
+        grid[..., math.ceil(height / 4) :, :] = padding
+        grid[..., math.ceil(width / 4) :] = padding
+        return grid
 
     def _ratios(self, back: bool = False) -> tuple[float, float]:
         (height, width), (input_height, input_width) = self.original_size, self.input_size

@@ -1,0 +1,191 @@
+"""Resize and boxes: the official arithmetic, both directions, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from opensam.geometry import Resize, box_area, box_iou
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("original_size", "input_size"),
+    [
+        ((1200, 1800), (683, 1024)),  # 682.67 rounds up: truncating gives 682
+        ((480, 640), (768, 1024)),
+        ((640, 480), (1024, 768)),
+        ((1024, 1024), (1024, 1024)),
+        ((1, 1), (1024, 1024)),
+        ((375, 500), (768, 1024)),
+        ((2000, 3001), (682, 1024)),  # 682.44 rounds down
+        ((3, 4096), (1, 1024)),
+        ((1, 10000), (1, 1024)),  # 0.1 would round to a picture without rows
+    ],
+)
+def test_input_size_is_rounded_like_the_official_code(original_size, input_size):
+    assert Resize(original_size, 1024).input_size == input_size
+
+
+def test_scale_is_that_of_the_longest_side():
+    assert Resize((480, 640), 1024).scale == 1.6
+    assert Resize((640, 480), 1024).scale == 1.6
+
+
+@pytest.mark.parametrize(
+    ("original_size", "image_size"),
+    [((0, 5), 1024), ((5, -1), 1024), ((5, 5), 0), ((5.5, 5), 1024), ((5, 5, 3), 1024), ((5,), 1024)],
+)
+def test_impossible_sizes_are_refused(original_size, image_size):
+    with pytest.raises(ValueError, match=r"expects original_size=\(height, width\)"):
+        Resize(original_size, image_size)
+
+
+def test_sizes_from_numpy_and_torch_become_plain_integers():
+    resize = Resize(torch.Size([np.int64(6), 8]), np.int32(16))
+    assert resize == Resize((6, 8), 16)
+    assert hash(resize) == hash(Resize((6, 8), 16))
+    assert [type(size) for size in (*resize.original_size, resize.image_size)] == [int, int, int]
+
+
+def test_each_axis_scales_by_its_own_rounded_ratio():
+    resize = Resize((1200, 1800), 1024)
+    corner = resize.apply_coords(np.array([[1800.0, 1200.0]]))
+    # The square's rounded picture is met exactly: with one scale for both axes y would be 682.67.
+    np.testing.assert_allclose(corner, [[1024, 683]], rtol=1e-12)
+    box = resize.apply_boxes(np.array([0, 0, 1800, 1200]))
+    np.testing.assert_allclose(box, [0, 0, 1024, 683], rtol=1e-12)
+
+
+def test_boxes_move_like_their_corners():
+    resize = Resize((333, 500), 256)
+    boxes = np.array([[[10.0, 20.0, 110.5, 220.25]]])
+    corners = resize.apply_coords(boxes.reshape(1, 1, 2, 2)).reshape(1, 1, 4)
+    np.testing.assert_array_equal(resize.apply_boxes(boxes), corners)
+    np.testing.assert_allclose(resize.restore_boxes(corners), boxes, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int64, np.uint8])
+def test_numpy_comes_back_as_float64(dtype):
+    moved = Resize((10, 20), 40).apply_coords(np.array([[3, 5]], dtype=dtype))
+    assert moved.dtype == np.float64
+    np.testing.assert_array_equal(moved, [[6, 10]])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        (torch.float64, torch.float64),
+        (torch.float32, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.int64, torch.float32),
+    ],
+)
+def test_torch_keeps_its_precision_and_gets_at_least_float32(dtype, expected):
+    resize = Resize((2000, 3000), 1024)
+    moved = resize.apply_coords(torch.tensor([[3, 5]], dtype=dtype))
+    assert moved.dtype == expected
+    torch.testing.assert_close(moved.double(), torch.from_numpy(resize.apply_coords(np.array([[3, 5]]))))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (), (0,)])
+def test_points_need_a_last_axis_of_two(shape):
+    with pytest.raises(ValueError, match=r"expected points \(x, y\) .* of shape \(\.\.\., 2\), got shape"):
+        Resize((10, 10), 10).apply_coords(np.zeros(shape))
+
+
+def test_points_given_as_boxes_are_refused():
+    with pytest.raises(ValueError, match="expected boxes"):
+        Resize((10, 10), 10).restore_boxes(torch.zeros(2, 2))
+
+
+def test_no_points_are_moved_to_no_points():
+    assert Resize((10, 10), 20).apply_coords(torch.zeros(3, 0, 2)).shape == (3, 0, 2)
+
+
+def test_image_is_scaled_with_pillows_antialiased_filter(rng):
+    image = rng.integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(image).resize((32, 21), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(Resize((60, 90), 32).apply_image(image), expected)
+
+
+def test_image_of_the_right_size_is_copied(rng):
+    image = rng.integers(0, 256, (20, 32, 3), dtype=np.uint8)
+    scaled = Resize((20, 32), 32).apply_image(image)
+    np.testing.assert_array_equal(scaled, image)
+    assert not np.shares_memory(scaled, image)
+    assert scaled.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((5, 6, 3), np.uint8), np.zeros((6, 5, 3)), np.zeros((6, 5), np.uint8)]
+)
+def test_image_of_another_size_or_type_is_refused(image):
+    with pytest.raises(ValueError, match=r"uint8 picture of shape \(6, 5, 3\), got"):
+        Resize((6, 5), 10).apply_image(image)
+
+
+def test_masks_return_through_the_square_without_the_padding():
+    resize = Resize((48, 64), 32)  # 24 x 32 in a square of 32: rows 6, 7 of the 8 x 8 grid are padding
+    low_res_masks = torch.full((2, 3, 8, 8), -4.0)
+    low_res_masks[:, :, 6:] = 100.0
+    restored = resize.restore_masks(low_res_masks)
+    assert restored.shape == (2, 3, 48, 64)
+    assert (restored[:, :, :40] == -4.0).all()
+
+
+def test_masks_are_scaled_in_two_steps_like_the_official_code(rng):
+    resize = Resize((37, 50), 64)
+    low_res_masks = torch.from_numpy(rng.standard_normal((1, 2, 16, 16)))
+    square = torch.nn.functional.interpolate(low_res_masks, (64, 64), mode="bilinear", align_corners=False)
+    expected = torch.nn.functional.interpolate(
+        square[..., :47, :64], (37, 50), mode="bilinear", align_corners=False
+    )
+    torch.testing.assert_close(resize.restore_masks(low_res_masks), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("size", [(300, 400), (400, 300), (30, 40), (1, 1), (1, 500)])
+def test_mask_prompt_returns_to_the_same_mask(size):
+    height, width = size
+    logits = torch.full((1, 1, height, width), -8.0)
+    logits[..., : max(1, height // 2), : max(1, width // 3)] = 8.0
+    resize = Resize(size, 256)
+    low_res = resize.apply_mask(logits, padding=-8.0)
+    assert low_res.shape == (1, 1, 64, 64)
+    back, mask = resize.restore_masks(low_res) > 0, logits > 0
+    assert (back & mask).sum() / (back | mask).sum() > 0.95
+
+
+def test_mask_prompt_is_padded_right_and_below():
+    low_res = Resize((20, 40), 16).apply_mask(torch.full((1, 1, 20, 40), 3.0), padding=-5.0)
+    expected = torch.tensor([3.0, 3.0, -5.0, -5.0])
+    torch.testing.assert_close(low_res[0, 0], expected[:, None].expand(4, 4))
+
+
+def test_thin_line_in_a_large_mask_prompt_stays_a_line():
+    logits = torch.full((1, 1, 1000, 1000), -1.0)
+    logits[..., 501] = 1.0
+    low_res = Resize((1000, 1000), 256).apply_mask(logits, padding=-1.0)
+    assert (low_res.amax(dim=-1) > -0.95).all()  # sampling without averaging loses it
+
+
+def test_mask_prompt_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"\(H, W\) = \(20, 40\), got \(1, 1, 40, 20\)"):
+        Resize((20, 40), 16).apply_mask(torch.zeros(1, 1, 40, 20), padding=0.0)
+
+
+def test_box_area_of_an_inverted_box_is_zero():
+    boxes = torch.tensor([[0.0, 0.0, 2.0, 3.0], [5.0, 5.0, 4.0, 4.0], [1.0, 1.0, 1.0, 9.0]])
+    assert box_area(boxes).tolist() == [6.0, 0.0, 0.0]
+
+
+def test_box_iou_of_each_pair():
+    boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0], [9.0, 9.0, 9.0, 9.0]])
+    expected = torch.tensor([[1.0, 1 / 7, 0.0], [1 / 7, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(box_iou(boxes, boxes), expected)
+    assert box_iou(boxes[:1], boxes).shape == (1, 3)
