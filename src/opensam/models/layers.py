@@ -67,6 +67,18 @@ class Neck(nn.Sequential):
         )
 
 
+def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Attention with an optional bias on the scores: (..., N, d), (..., K, d), (..., K, d), (..., N, K) -> (..., N, d).
+
+    Where gradients are kept, the formula is written out: the fused kernel gives none to a bias, and on a CPU its backward
+    pass over few queries or keys takes twice the time of plain products.
+    """
+    if torch.is_grad_enabled() and (bias is not None or q.device.type == "cpu"):
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        return (scores if bias is None else scores + bias).softmax(dim=-1).to(v.dtype) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q.dtype))
+
+
 def split_windows(x: Tensor, window_size: int) -> Tensor:
     """Cut a grid into windows, zero-padded at the right and bottom to a multiple of the window.
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from opensam.config import Config
-from opensam.models.layers import Neck, join_windows, split_windows
+from opensam.models.layers import Neck, attention, join_windows, split_windows
 
 
 class TinyViTConfig(Config):
@@ -101,7 +101,7 @@ class WindowAttention(nn.Module):
         q, k, v = qkv.permute(3, 0, 2, 1, 4)
         # Gathered at each call: a cached copy goes stale when weights are loaded or trained.
         bias = self.attention_biases.index_select(1, self.bias_index).view(1, self.num_heads, n, n)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        x = attention(q, k, v, bias)
         return self.proj(x.transpose(1, 2).reshape(count, n, dim))
 
 

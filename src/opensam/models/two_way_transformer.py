@@ -3,10 +3,9 @@
 Letters: P prompts, T tokens per prompt, K = h * w image tokens, C channels.
 """
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from opensam.models.layers import MLPBlock
+from opensam.models.layers import MLPBlock, attention
 
 
 class Attention(nn.Module):
@@ -23,12 +22,9 @@ class Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """(P, Q, C), (P, K, C), (P, K, C) -> (P, Q, C)."""
-        heads = [
-            proj(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for proj, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
-        ]
-        out = F.scaled_dot_product_attention(*heads)
-        return self.out_proj(out.transpose(1, 2).flatten(2))
+        projected = self.q_proj(q), self.k_proj(k), self.v_proj(v)
+        heads = [x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in projected]
+        return self.out_proj(attention(*heads).transpose(1, 2).flatten(2))
 
 
 class TwoWayAttentionBlock(nn.Module):

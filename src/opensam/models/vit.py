@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from opensam.config import Config
-from opensam.models.layers import MLPBlock, Neck, join_windows, split_windows
+from opensam.models.layers import MLPBlock, Neck, attention, join_windows, split_windows
 
 
 class ViTConfig(Config):
@@ -74,7 +74,7 @@ class Attention(nn.Module):
         b, h, w, dim = x.shape
         qkv = self.qkv(x).view(b, h * w, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, H * W, d)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=self._position_bias(q, (h, w)))
+        x = attention(q, k, v, self._position_bias(q, (h, w)))
         return self.proj(x.transpose(1, 2).reshape(b, h, w, dim))
 
     def _position_bias(self, q: Tensor, grid: tuple[int, int]) -> Tensor:

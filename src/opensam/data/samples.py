@@ -1,0 +1,208 @@
+"""Training samples: a picture from a mixture of data sets, cropped and scaled, with some of its masks.
+
+Letters: B pictures, P masks of all of them, S side of the model's square, (h, w) picture size inside it, G = S / 4 the
+side of the decoder's mask grid.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from opensam import image
+from opensam.config import Config
+from opensam.data.sa1b import list_shards, read_shard
+from opensam.masks import Rle, decode_rle
+
+CELL = 4  # pixels per cell of the mask grid, along one side
+
+
+class AugmentConfig(Config):
+    """How a picture is varied.
+
+    Attributes:
+        scale: range of the random scale; 1 makes the longest side fill the square. Large-scale jittering in the paper (A)
+            is (0.1, 2.0).
+        flip: probability of a mirror image.
+        color: strength of random brightness, contrast and saturation; 0 leaves colours alone.
+        grey: probability of a grey picture.
+        max_area: masks covering more of the picture are dropped (0.9 in the paper, A).
+        min_cells: masks covering fewer cells of the mask grid are dropped.
+    """
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.0
+    color: float = 0.0
+    grey: float = 0.0
+    max_area: float = 0.9
+    min_cells: float = 2.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """One labelled picture, still compressed."""
+
+    dataset: str
+    name: str
+    picture: bytes
+    masks: tuple[Rle, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture ready for the model, with M masks.
+
+    Attributes:
+        image: (3, h, w) uint8 RGB, at most S on a side.
+        masks: (M, G, G) float in [0, 1]: how much of each cell of the mask grid a mask covers.
+        boxes: (M, 4) XYXY in the input frame, tight.
+    """
+
+    image: Tensor
+    masks: Tensor
+    boxes: Tensor
+
+
+class Batch(NamedTuple):
+    """B samples and their P masks, flattened; `image_index` (P,) says which picture a mask belongs to.
+
+    A tuple, so that libraries which move batches between devices see its tensors.
+    """
+
+    images: list[Tensor]
+    masks: Tensor
+    boxes: Tensor
+    image_index: Tensor
+
+
+class Mixture:
+    """Labelled pictures of several data sets, drawn by weight.
+
+    A data set of n pictures weighs n ** `power`: 1 draws every picture equally often, 0 every data set.
+    """
+
+    def __init__(self, sources: Iterable[Source], power: float) -> None:
+        by_dataset: dict[str, list[Source]] = defaultdict(list)
+        for source in sources:
+            if source.masks:
+                by_dataset[source.dataset].append(source)
+        if not by_dataset:
+            raise ValueError("expected pictures with masks, got none; check the data path")
+        self.datasets = [by_dataset[name] for name in sorted(by_dataset)]
+        weights = np.array([len(dataset) for dataset in self.datasets], dtype=np.float64) ** power
+        self.weights = weights / weights.sum()
+
+    @classmethod
+    def from_shards(cls, path: str | Path, power: float = 0.5) -> "Mixture":
+        """Read the labels and the compressed pictures of all shards of a folder into memory."""
+        pairs = (pair for shard in list_shards(path) for pair in read_shard(shard))
+        return cls((Source(p.dataset, p.name, p.picture, _rles(p.record)) for p in pairs), power)
+
+    def __len__(self) -> int:
+        return sum(len(dataset) for dataset in self.datasets)
+
+    def draw(self, rng: np.random.Generator) -> Source:
+        """One picture."""
+        dataset = self.datasets[rng.choice(len(self.datasets), p=self.weights)]
+        return dataset[rng.integers(len(dataset))]
+
+
+def _rles(record: Any) -> tuple[Rle, ...]:
+    return tuple(annotation.segmentation for annotation in record.annotations)
+
+
+def make_batch(
+    mixture: Mixture, batch_size: int, image_size: int, max_masks: int, augment: AugmentConfig, rng: np.random.Generator
+) -> Batch:
+    """Draw `batch_size` pictures with at least one mask each."""
+    samples: list[Sample] = []
+    while len(samples) < batch_size:
+        sample = make_sample(mixture.draw(rng), image_size, max_masks, augment, rng)
+        if len(sample.masks):
+            samples.append(sample)
+    index = torch.repeat_interleave(torch.arange(batch_size), torch.tensor([len(s.masks) for s in samples]))
+    masks, boxes = torch.cat([s.masks for s in samples]), torch.cat([s.boxes for s in samples])
+    return Batch([s.image for s in samples], masks, boxes, index)
+
+
+def make_sample(
+    source: Source, image_size: int, max_masks: int, augment: AugmentConfig, rng: np.random.Generator
+) -> Sample:
+    """Decode, crop, scale and recolour one picture, with at most `max_masks` of its masks chosen at random."""
+    rgb = image.read(source.picture)
+    window, (h, w) = _random_window(rgb.shape[:2], image_size, augment.scale, rng)
+    flip = rng.random() < augment.flip
+    rgb = _resample(rgb[window], (h, w), flip)
+    masks, boxes = [], []
+    for i in rng.permutation(len(source.masks))[: 3 * max_masks]:
+        visible = decode_rle(source.masks[i])[window]
+        share = float(visible.mean())
+        if not 0 < share <= augment.max_area or share * h * w < augment.min_cells * CELL**2:
+            continue
+        coverage = _resample(visible.astype(np.float32), (h // CELL, w // CELL), flip)
+        masks.append(_pad(coverage, image_size // CELL))
+        boxes.append(_box(visible, (h, w), flip))
+        if len(masks) == max_masks:
+            break
+    grid = image_size // CELL
+    return Sample(
+        image=torch.from_numpy(_recolour(rgb, augment, rng)).permute(2, 0, 1),
+        masks=torch.from_numpy(np.stack(masks)) if masks else torch.zeros(0, grid, grid),
+        boxes=torch.tensor(boxes, dtype=torch.float32).view(-1, 4),
+    )
+
+
+def _random_window(
+    size: tuple[int, ...], image_size: int, scales: tuple[float, float], rng: np.random.Generator
+) -> tuple[tuple[slice, slice], tuple[int, int]]:
+    """A random scale and crop: the window in the picture, and the size that it gets (multiples of a mask cell)."""
+    scale = float(np.exp(rng.uniform(*np.log(scales)))) * image_size / max(size)
+    slices, target = [], []
+    for side in size:
+        shown = max(1, min(side, round(image_size / scale)))
+        start = int(rng.integers(side - shown + 1))
+        slices.append(slice(start, start + shown))
+        target.append(int(np.clip(round(shown * scale / CELL) * CELL, CELL, image_size)))
+    return (slices[0], slices[1]), (target[0], target[1])
+
+
+def _resample(array: NDArray[Any], size: tuple[int, int], flip: bool) -> NDArray[Any]:
+    shrinks = size[0] < array.shape[0]
+    scaled = cv2.resize(array, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.ascontiguousarray(scaled[:, ::-1]) if flip else scaled
+
+
+def _pad(coverage: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
+    h, w = coverage.shape
+    return np.pad(coverage, ((0, grid - h), (0, grid - w)))
+
+
+def _box(visible: NDArray[np.bool_], size: tuple[int, int], flip: bool) -> tuple[float, float, float, float]:
+    """The tight box of a mask after scaling to `size`: XYXY, both corners inside the mask."""
+    x, y, width, height = cv2.boundingRect(visible.view(np.uint8))
+    sx, sy = size[1] / visible.shape[1], size[0] / visible.shape[0]
+    x0, x1 = x * sx, (x + width) * sx - 1
+    if flip:
+        x0, x1 = size[1] - 1 - x1, size[1] - 1 - x0
+    return x0, y * sy, max(x1, x0), max((y + height) * sy - 1, y * sy)
+
+
+def _recolour(rgb: NDArray[np.uint8], augment: AugmentConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Random brightness, contrast and saturation as one affine map of the colours."""
+    saturation, contrast, brightness = 1 + augment.color * rng.uniform(-1, 1, 3)
+    if rng.random() < augment.grey:
+        saturation = 0.0
+    if augment.color == 0 and saturation == 1:
+        return rgb
+    luma = np.tile(np.array([0.299, 0.587, 0.114]), (3, 1))
+    mix = contrast * (saturation * np.eye(3) + (1 - saturation) * luma)
+    shift = 128 * (1 - contrast) + 128 * (brightness - 1)
+    recoloured = cv2.transform(rgb, np.column_stack([mix, np.full(3, shift)]))
+    return np.asarray(recoloured, dtype=np.uint8)

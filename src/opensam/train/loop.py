@@ -1,0 +1,187 @@
+"""The training loop: batches in a fixed order, one optimiser step each, checkpoints from which a run goes on exactly.
+
+Everything random in step n is drawn from (seed, n). So a resumed run sees what an uninterrupted one would have seen, and
+a checkpoint needs no state of a data loader.
+"""
+
+import csv
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric
+import numpy as np
+import torch
+from torch import nn
+
+from opensam.config import Config
+from opensam.data.samples import AugmentConfig, Batch, Mixture, make_batch
+from opensam.models import checkpoints
+from opensam.models.sam import Sam
+from opensam.train.optim import OptimConfig, learning_rate, make_average, make_optimizer
+from opensam.train.segment import SegmentConfig, SegmentStep
+
+
+class TrainConfig(Config):
+    """One run.
+
+    Attributes:
+        image_size: side of the model's square in this run.
+        batch_size: pictures per step.
+        max_masks: masks per picture (the paper has at most 64 per GPU).
+        steps: optimiser steps.
+        seed: of everything random.
+        precision: of Lightning Fabric: "bf16-mixed" or "32-true".
+        mixture_power: a data set of n pictures is drawn with weight n ** power.
+        freeze_batch_norm: keep batch-norm statistics and weights as they are, for small batches of large pictures.
+        log_every: steps per line of the log.
+        save_every: seconds between checkpoints.
+        segment, augment, optim: see there.
+    """
+
+    image_size: int = 1024
+    batch_size: int = 8
+    max_masks: int = 8
+    steps: int = 1000
+    seed: int = 0
+    precision: str = "bf16-mixed"
+    mixture_power: float = 0.5
+    freeze_batch_norm: bool = False
+    log_every: int = 50
+    save_every: float = 300.0
+    segment: SegmentConfig = SegmentConfig()
+    augment: AugmentConfig = AugmentConfig()
+    optim: OptimConfig = OptimConfig()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run tells about itself every `log_every` steps: means since the last time."""
+
+    step: int
+    steps: int
+    images_per_second: float
+    facts: dict[str, float]
+
+
+class Trainer:
+    """A run in a folder: `last.pt` to resume from, `model.safetensors` (averaged weights), `log.csv`."""
+
+    def __init__(self, sam: Sam, mixture: Mixture, config: TrainConfig, folder: Path, threads: int = 1) -> None:
+        self.config, self.mixture, self.folder, self.threads = config, mixture, folder, threads
+        self.fabric = lightning_fabric.Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
+        sam = sam.train().to(self.fabric.device, memory_format=torch.channels_last)
+        self.sam = sam
+        self.average = make_average(sam, config.optim.ema)
+        self.model, self.optimizer = self.fabric.setup(
+            SegmentStep(sam, config.segment), make_optimizer(sam, config.optim)
+        )
+        self.step = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.checkpoint.exists():
+            self._resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that a run resumes from."""
+        return self.folder / "last.pt"
+
+    def fit(self, on_progress: Callable[[Progress], None]) -> None:
+        """Train up to the last step of the config."""
+        config, device = self.config, self.fabric.device
+        since, saved, sums = time.monotonic(), time.monotonic(), dict[str, list[float]]()
+        self._set_mode()
+        for batch in self._batches():
+            facts = self._train_step(batch, torch.Generator(device).manual_seed(_seed(config.seed, self.step)))
+            for name, value in facts.items():
+                sums.setdefault(name, []).append(value)
+            self.step += 1
+            if self.step % config.log_every == 0 or self.step == config.steps:
+                elapsed, count = time.monotonic() - since, len(sums["loss"])
+                means = {name: float(np.mean(values)) for name, values in sums.items()}
+                progress = Progress(self.step, config.steps, count * config.batch_size / elapsed, means)
+                self._log(progress)
+                on_progress(progress)
+                since, sums = time.monotonic(), {}
+            if time.monotonic() - saved > config.save_every:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+
+    def _train_step(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        rate = learning_rate(self.step, self.config.steps, self.config.optim)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss, facts = self.model(batch, generator)
+        self.fabric.backward(loss)
+        norm = nn.utils.clip_grad_norm_(self.sam.parameters(), self.config.optim.clip)
+        if torch.isfinite(norm):  # one bad batch must not end a run of hours
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.average.update_parameters(self.sam)
+        return {name: float(value) for name, value in facts.items()} | {"grad_norm": float(norm), "lr": rate}
+
+    def _batches(self) -> Iterator[Batch]:
+        """The batches from the current step on, made ahead by `threads` threads."""
+        config = self.config
+
+        def make(step: int) -> Batch:
+            rng = np.random.default_rng((config.seed, step))
+            return make_batch(
+                self.mixture, config.batch_size, config.image_size, config.max_masks, config.augment, rng
+            )
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            ahead: list[Future[Batch]] = []
+            for step in range(self.step, config.steps):
+                while len(ahead) <= self.threads and step + len(ahead) < config.steps:
+                    ahead.append(pool.submit(make, step + len(ahead)))
+                yield ahead.pop(0).result()
+
+    def _set_mode(self) -> None:
+        self.model.train()
+        if self.config.freeze_batch_norm:
+            for module in self.sam.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+
+    def save(self) -> None:
+        """Write `last.pt` and `model.safetensors`, each in one piece or not at all."""
+        state = {
+            "step": self.step,
+            "model": self.sam.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        temporary = self.checkpoint.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, self.checkpoint)
+        averaged = self.average.module
+        if not isinstance(averaged, Sam):
+            raise TypeError(f"expected the average of a Sam, got {type(averaged).__name__}")
+        checkpoints.save(averaged, self.folder / "model.safetensors")
+
+    def _resume(self) -> None:
+        state: dict[str, Any] = torch.load(self.checkpoint, map_location=self.fabric.device, weights_only=True)
+        self.sam.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def _log(self, progress: Progress) -> None:
+        row = {"step": progress.step, "images_per_second": progress.images_per_second, **progress.facts}
+        path = self.folder / "log.csv"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(row)
+            writer.writerow(f"{value:.6g}" for value in row.values())
+
+
+def _seed(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])

@@ -1,0 +1,142 @@
+"""One training step of promptable segmentation: prompts, rounds of interaction, loss (paper, A; FACTS of the protocol below).
+
+A prompt starts as a random point or a noisy box. Then the simulated user clicks where the answer is wrong, and the model
+also gets the logits of its previous answer; some rounds add no click, so that the model learns to gain from its own logits.
+The image embedding is computed once for all rounds.
+
+Letters: B pictures, P prompts, C masks per prompt, S side of the model's square, (G, G) the decoder's mask grid.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from opensam.config import Config
+from opensam.data.samples import CELL, Batch
+from opensam.interaction import jitter_boxes, sample_corrections, sample_points
+from opensam.models.sam import Sam
+from opensam.prompts import FOREGROUND, Prompts
+from opensam.train.losses import coverage_iou, cross_entropy_loss, dice_loss, focal_loss, grouping_loss
+
+
+class SegmentConfig(Config):
+    """The interaction and the loss; the defaults are the paper's (A), 11 rounds in all.
+
+    Attributes:
+        box_probability: how often the first prompt is a box instead of a point.
+        clicks: clicks after the first prompt.
+        random_clicks: draw the number of clicks of each step from 0 to `clicks`, to save time.
+        mask_rounds: rounds without a new click; the last one comes at the end, the others at random places.
+        mask_loss: "focal", or "cross_entropy": focal loss collapses to empty masks when an encoder starts from nothing.
+        mask_weight: weight of that loss.
+        dice_weight: weight of the dice loss.
+        iou_weight: weight of the squared error of the predicted IoU.
+        grouping_weight: weight of `grouping_loss`, not in the paper.
+    """
+
+    box_probability: float = 0.5
+    clicks: int = 8
+    random_clicks: bool = False
+    mask_rounds: int = 2
+    mask_loss: Literal["focal", "cross_entropy"] = "focal"
+    mask_weight: float = 20.0
+    dice_weight: float = 1.0
+    iou_weight: float = 1.0
+    grouping_weight: float = 0.0
+
+
+class SegmentStep(nn.Module):
+    """A batch to a loss, as one module, so that wrappers for precision and many devices see one `forward`."""
+
+    def __init__(self, sam: Sam, config: SegmentConfig) -> None:
+        super().__init__()
+        self.sam = sam
+        self.config = config
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run all rounds on a batch.
+
+        Returns:
+            The loss, and means for the log: `loss`, `box_iou` and `point_iou` (first round, the mask that the model
+            ranks first), `point_oracle_iou` (its best mask), `last_iou` (last round).
+        """
+        sam, device = self.sam, self.sam.device
+        pixels = torch.cat([sam.preprocess(picture.to(device)) for picture in batch.images])
+        embeddings = sam.encode(pixels)
+        masks, boxes, index = batch.masks.to(device), batch.boxes.to(device), batch.image_index.to(device)
+        by_box = torch.rand(len(masks), generator=generator, device=device) < self.config.box_probability
+        total, facts = embeddings.new_zeros((), dtype=torch.float32), {}
+        last = []
+        for kind, chosen in (("box", by_box.nonzero()[:, 0]), ("point", (~by_box).nonzero()[:, 0])):
+            if not len(chosen):
+                continue
+            if kind == "box":
+                first = Prompts(boxes=jitter_boxes(boxes[chosen], sam.image_size, generator), image_index=index[chosen])
+            else:
+                points = sample_points(masks[chosen] > 0.5, CELL, generator)[:, None]
+                labels = torch.full((len(chosen), 1), FOREGROUND, device=device)
+                first = Prompts(point_coords=points, point_labels=labels, image_index=index[chosen])
+            loss, ious = self._interact(embeddings, first, masks[chosen], generator)
+            total = total + loss * (len(chosen) / len(masks))
+            facts[f"{kind}_iou"] = ious["first"].mean()
+            if kind == "point":
+                facts["point_oracle_iou"] = ious["first_best"].mean()
+            last.append(ious["last"])
+        facts["last_iou"] = torch.cat(last).mean()
+        if self.config.grouping_weight:
+            total = total + self.config.grouping_weight * grouping_loss(embeddings, masks, index)
+        facts["loss"] = total.detach()
+        return total, facts
+
+    def _interact(
+        self, embeddings: Tensor, prompts: Prompts, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean loss over the rounds of one kind of first prompt, and IoU (P,) of the first and last round."""
+        plan = self._plan(generator)
+        total, ious = embeddings.new_zeros((), dtype=torch.float32), {}
+        for number, adds_click in enumerate(plan):
+            if adds_click:
+                prompts = self._add_click(prompts, targets, generator)
+            logits, predicted = self.sam.decode(embeddings, prompts, multimask_output=number == 0)
+            logits, predicted = logits.float(), predicted.float()
+            loss, actual = self._loss(logits, predicted, targets)
+            total = total + loss / len(plan)
+            rows, best = torch.arange(len(targets), device=targets.device), predicted.argmax(dim=1)
+            prompts = replace(prompts, mask_input=logits.detach()[rows, best][:, None])
+            if number == 0:
+                ious |= {"first": actual[rows, best], "first_best": actual.amax(dim=1)}
+            ious["last"] = actual[rows, best]
+        return total, ious
+
+    def _plan(self, generator: torch.Generator) -> list[bool]:
+        """For each round after the prompt is made: does it add a click? The first one does not."""
+        config, clicks = self.config, self.config.clicks
+        if config.random_clicks:
+            clicks = int(torch.randint(clicks + 1, (), generator=generator, device=generator.device))
+        plan = [True] * clicks
+        for _ in range(config.mask_rounds - 1):
+            place = int(torch.randint(len(plan) + 1, (), generator=generator, device=generator.device))
+            plan.insert(place, False)
+        return [False, *plan, *([False] if config.mask_rounds else [])]
+
+    def _add_click(self, prompts: Prompts, targets: Tensor, generator: torch.Generator) -> Prompts:
+        if prompts.mask_input is None:
+            raise ValueError("expected the logits of a first answer before a correcting click, got none")
+        points, labels = sample_corrections(targets > 0.5, prompts.mask_input[:, 0] > 0, CELL, generator)
+        points, labels = points[:, None], labels[:, None]
+        if prompts.point_coords is not None and prompts.point_labels is not None:
+            points = torch.cat([prompts.point_coords, points], dim=1)
+            labels = torch.cat([prompts.point_labels, labels], dim=1)
+        return replace(prompts, point_coords=points, point_labels=labels)
+
+    def _loss(self, logits: Tensor, predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The lowest loss among the masks of each prompt, plus the error of the predicted IoU of all of them."""
+        config = self.config
+        wanted = targets[:, None].expand_as(logits)
+        pixel_loss = focal_loss if config.mask_loss == "focal" else cross_entropy_loss
+        mask_losses = config.mask_weight * pixel_loss(logits, wanted) + config.dice_weight * dice_loss(logits, wanted)
+        actual = coverage_iou(logits.detach() > self.sam.mask_threshold, targets[:, None])
+        iou_loss = (predicted - actual).square().mean()
+        return mask_losses.amin(dim=1).mean() + config.iou_weight * iou_loss, actual
