@@ -1,0 +1,5 @@
+"""`python -m opensam` is the command `opensam`."""
+
+from opensam.cli import main
+
+main()
