@@ -1,13 +1,17 @@
 """What many tests share."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from opensam.models.sam import Sam, SamConfig
 from opensam.models.tiny_vit import TinyViTConfig
 
+MakeSam = Callable[[int], Sam]
 
-def make_sam(seed: int = 0) -> Sam:
+
+def build_sam(seed: int) -> Sam:
     """A small untrained model whose masks are neither empty nor full.
 
     In float64, so that results can be compared exactly.
@@ -22,5 +26,11 @@ def make_sam(seed: int = 0) -> Sam:
 
 @pytest.fixture(scope="session")
 def sam() -> Sam:
-    """See `make_sam`; not to be modified."""
-    return make_sam()
+    """A small model that many tests share; not to be modified."""
+    return build_sam(0)
+
+
+@pytest.fixture(scope="session")
+def make_sam() -> MakeSam:
+    """Builds small models to modify: `make_sam(seed)`; seed 0 gives the weights of `sam`."""
+    return build_sam

@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from conftest import make_sam
 from opensam.geometry import Resize
 from opensam.image import ImageError
 from opensam.masks import fill_polygons, stability_score
@@ -72,8 +71,8 @@ def test_pictures_of_one_pixel_width_work(predictor, size):
     assert predictor.predict(embedding, [(0, 0)]).masks.shape == (3, *size)
 
 
-def test_a_model_in_training_mode_is_refused(embedding):
-    predictor = Predictor(make_sam())
+def test_a_model_in_training_mode_is_refused(embedding, make_sam):
+    predictor = Predictor(make_sam(0))
     predictor.sam.train()
     with pytest.raises(RuntimeError, match=r"sam\.eval\(\)"):
         predictor.embed(picture())
@@ -150,8 +149,8 @@ def test_best_is_the_first_candidate(predictor, embedding):
     assert f"{predictor.predict(embedding, POINT).best.predicted_iou:.2f}"  # a number that can be printed
 
 
-def test_predicted_iou_is_clamped_and_iou_predictions_are_not():
-    sam = make_sam()
+def test_predicted_iou_is_clamped_and_iou_predictions_are_not(make_sam):
+    sam = make_sam(0)
     with torch.no_grad():
         sam.mask_decoder.iou_prediction_head.layers[-1].bias[1:] = torch.tensor([1.5, -0.5, 0.5])
     predictor = Predictor(sam)
@@ -320,14 +319,14 @@ def test_the_border_belongs_to_the_picture(predictor, embedding, corner):
     assert predictor.predict(embedding, [corner]).masks.shape == (3, H, W)
 
 
-def test_the_embedding_of_another_model_is_refused(predictor, embedding):
-    other = Predictor(make_sam(seed=1))
+def test_the_embedding_of_another_model_is_refused(predictor, embedding, make_sam):
+    other = Predictor(make_sam(1))
     with pytest.raises(ValueError, match=f"this model, {other.model_name}, got one of {predictor.model_name}"):
         other.predict(embedding, POINT)
 
 
-def test_the_model_name_follows_the_weights_and_not_their_precision(predictor):
-    sam = make_sam()
+def test_the_model_name_follows_the_weights_and_not_their_precision(predictor, make_sam):
+    sam = make_sam(0)
     assert Predictor(sam).model_name == predictor.model_name
     assert Predictor(sam.float()).model_name == predictor.model_name
     assert Predictor(sam.half()).model_name == predictor.model_name

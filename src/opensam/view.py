@@ -119,29 +119,22 @@ def _mix(pixels: NDArray[Any], color: Color, amount: NDArray[Any]) -> NDArray[An
 
 
 def _draw_box(canvas: Rgb, box: NDArray[np.float64], unit: float) -> None:
-    corners = (_fixed(box[:2]), _fixed(box[2:]))
+    x0, y0, x1, y1 = np.rint(box).astype(int).tolist()
     for color, width in ((_DARK, 3.6), (BOX_COLOR, 2.0)):
-        thickness = max(1, round(width * unit))
-        cv2.rectangle(canvas, *corners, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), color, max(1, round(width * unit)))
 
 
 def _draw_click(canvas: Rgb, point: NDArray[np.float64], foreground: bool, unit: float) -> None:
     """A disc with a sign in it, ringed in white and dark so that it stands out on anything."""
     radius = max(4.0, 8.5 * unit)
     color = FOREGROUND_COLOR if foreground else BACKGROUND_COLOR
+    x, y = np.rint(point * 2**_SUBPIXEL_BITS).astype(int).tolist()
     for ring, size in ((_DARK, 1.32), (_WHITE, 1.2), (color, 1.0)):
-        cv2.circle(canvas, _fixed(point), _fixed1(radius * size), ring, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+        reach = round(radius * size * 2**_SUBPIXEL_BITS)
+        cv2.circle(canvas, (x, y), reach, ring, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
     arm, half = 0.55 * radius, max(0.5, 0.13 * radius)
     bars = [(arm, half), (half, arm)] if foreground else [(arm, half)]
-    for reach in bars:
-        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * reach + point
+    for bar in bars:
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * bar + point
         outline = np.rint(corners * 2**_SUBPIXEL_BITS).astype(np.int32)
         cv2.fillPoly(canvas, [outline], _WHITE, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def _fixed(point: NDArray[np.float64]) -> tuple[int, int]:
-    return _fixed1(point[0]), _fixed1(point[1])
-
-
-def _fixed1(value: float) -> int:
-    return round(float(value) * 2**_SUBPIXEL_BITS)
