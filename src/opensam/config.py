@@ -19,7 +19,7 @@ class Config(pydantic.BaseModel):
     def with_overrides(self, overrides: list[str]) -> Self:
         """A copy changed by dotted assignments such as `"optim.lr=8e-4"`.
 
-        Values are read as JSON where they parse as JSON and as plain text otherwise, then checked against the field's type.
+        Values are read as JSON where they parse as such and as plain text otherwise, then checked against their type.
 
         Raises:
             ValueError: an override has no `=`, names an unknown key, or has a value of the wrong type.
@@ -39,7 +39,8 @@ def _assign(values: dict[str, Any], dotted: str, value: Any) -> None:
     for part in parents:
         inner = group.get(part)
         if not isinstance(inner, dict):
-            raise ValueError(f"unknown config key {dotted!r}: {part!r} is no group; known here: {', '.join(sorted(group))}")
+            known = ", ".join(sorted(group))
+            raise ValueError(f"unknown config key {dotted!r}: {part!r} is no group; known here: {known}")
         group = inner
     if last not in group:
         raise ValueError(f"unknown config key {dotted!r}; known here: {', '.join(sorted(group))}")

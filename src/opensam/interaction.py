@@ -1,7 +1,7 @@
 """The simulated user: a first point or box, then clicks where the answer is wrong.
 
-Training samples at random, as in the paper (A); evaluation clicks at the deepest point (D.1). Letters: P prompts, (G, G)
-the decoder's mask grid, whose cells are `cell` pixels of the input frame wide.
+Training samples at random, as in the paper (A); evaluation clicks at the deepest point (D.1). Letters: P prompts, (G,
+G) the decoder's mask grid, whose cells are `cell` pixels of the input frame wide.
 """
 
 import torch

@@ -40,7 +40,7 @@ def list_shards(path: str | Path) -> list[Path]:
     path = Path(path)
     shards = [path] if path.is_file() else sorted(path.glob("*.tar"))
     if not shards:
-        raise ShardError(f"expected a tar or a folder of tars in the SA-1B layout, got {path} with none; check the path")
+        raise ShardError(f"expected a tar or a folder of tars in the SA-1B layout, got {path}; check the path")
     return shards
 
 

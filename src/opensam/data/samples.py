@@ -28,8 +28,8 @@ class AugmentConfig(Config):
     """How a picture is varied.
 
     Attributes:
-        scale: range of the random scale; 1 makes the longest side fill the square. Large-scale jittering in the paper (A)
-            is (0.1, 2.0).
+        scale: range of the random scale; 1 makes the longest side fill the square. Large-scale jittering in the paper
+            (A) is (0.1, 2.0).
         flip: probability of a mirror image.
         color: strength of random brightness, contrast and saturation; 0 leaves colours alone.
         grey: probability of a grey picture.

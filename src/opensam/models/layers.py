@@ -3,6 +3,8 @@
 Letters: B images, C channels, H x W grid, N tokens.
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,7 +34,7 @@ class MLP(nn.Module):
     def __init__(self, input_dim: int, hidden_dim: int, output_dim: int, num_layers: int) -> None:
         super().__init__()
         widths = [input_dim] + [hidden_dim] * (num_layers - 1) + [output_dim]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., input_dim) -> (..., output_dim)."""
@@ -70,8 +72,8 @@ class Neck(nn.Sequential):
 def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """Attention with an optional bias on the scores: (..., N, d), (..., K, d), (..., K, d), (..., N, K) -> (..., N, d).
 
-    Where gradients are kept, the formula is written out: the fused kernel gives none to a bias, and on a CPU its backward
-    pass over few queries or keys takes twice the time of plain products.
+    Where gradients are kept, the formula is written out: the fused kernel gives none to a bias, and on a CPU its
+    backward pass over few queries or keys takes twice the time of plain products.
     """
     if torch.is_grad_enabled() and (bias is not None or q.device.type == "cpu"):
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)

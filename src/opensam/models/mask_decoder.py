@@ -84,8 +84,8 @@ class MaskDecoder(nn.Module):
     def _masks(self, image_tokens: Tensor, hyper: Tensor, grid: tuple[int, int]) -> Tensor:
         """Upscale (P, h * w, dim) image tokens four times and project them on (P, C, dim / 8) -> (P, C, 4h, 4w).
 
-        A 2x2 transposed convolution with stride 2 turns each cell into its own 2x2 cells. So the whole upscaling is a matter
-        of one image token, and only the finished masks are put in pixel order.
+        A 2x2 transposed convolution with stride 2 turns each cell into its own 2x2 cells. So the whole upscaling is a
+        matter of one image token, and only the finished masks are put in pixel order.
         """
         first, norm, _, second, _ = self.output_upscaling
         x = F.gelu(norm.channels_last(_expand_cells(first, image_tokens)))  # (P, h * w, 4, dim / 4)

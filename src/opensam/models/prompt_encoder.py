@@ -73,8 +73,8 @@ class PromptEncoder(nn.Module):
         """Embed P prompts for an (h, w) grid of image embeddings.
 
         Returns:
-            sparse_prompt_embeddings (P, T, embed_dim), T = 2 per box plus N points (plus one padding point when there is
-            no box, as in the official code), and dense_prompt_embeddings (P, embed_dim, h, w).
+            sparse_prompt_embeddings (P, T, embed_dim), T = 2 per box plus N points (plus one padding point when there
+            is no box, as in the official code), and dense_prompt_embeddings (P, embed_dim, h, w).
         """
         tokens = []
         if prompts.point_coords is not None and prompts.point_labels is not None:

@@ -42,12 +42,18 @@ class SamConfig(Config):
 
 
 class Sam(nn.Module):
-    """Segment Anything: `encode` once per image, `decode` for any number of prompts over a batch of images."""
+    """Segment Anything: `encode` once per image, `decode` for any number of prompts over a batch of images.
 
-    def __init__(self, config: SamConfig) -> None:
+    Args:
+        config: sizes.
+        name: what the weights are called, "" for weights without a name.
+    """
+
+    def __init__(self, config: SamConfig, name: str = "") -> None:
         super().__init__()
         encoder = config.image_encoder
         self.config = config
+        self.name = name
         self.image_encoder: nn.Module = ImageEncoderViT(encoder) if isinstance(encoder, ViTConfig) else TinyViT(encoder)
         self.prompt_encoder = PromptEncoder(config.prompt_embed_dim, config.image_size)
         self.mask_decoder = MaskDecoder(
@@ -96,12 +102,13 @@ class Sam(nn.Module):
         images = images if images.ndim == 4 else images[None]
         (channels, h, w), side = images.shape[1:], self.image_size
         if channels != 3 or h > side or w > side:
-            raise ValueError(f"expected images (B, 3, H, W) with H, W <= {side}, got {tuple(images.shape)}; resize first")
+            shape = tuple(images.shape)
+            raise ValueError(f"expected images (B, 3, H, W) with H, W <= {side}, got {shape}; resize first")
         normalised = (images.to(self.dtype) - self.get_buffer("pixel_mean")) / self.get_buffer("pixel_std")
         return F.pad(normalised, (0, side - w, 0, side - h))
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """pixels (B, 3, S, S) -> image_embeddings (B, 256, h, w)."""
+        """Pixels (B, 3, S, S) -> image_embeddings (B, 256, h, w)."""
         embeddings: Tensor = self.image_encoder(pixels)
         return embeddings
 

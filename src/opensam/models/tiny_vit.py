@@ -1,8 +1,8 @@
 """The TinyViT image encoder, in the key layout of MobileSAM: 6 million parameters instead of ViT-H's 637.
 
-Convolutions, then window attention with a depthwise convolution in every block. Grids of a 1024 x 1024 input: 256 after the
-patch embedding, then 128, 64 and 64. Feature maps stay in channels-last memory, so that (B, C, H, W) for convolutions and
-(B, H, W, C) for attention are two views of one tensor.
+Convolutions, then window attention with a depthwise convolution in every block. Grids of a 1024 x 1024 input: 256
+after the patch embedding, then 128, 64 and 64. Feature maps stay in channels-last memory, so that (B, C, H, W) for
+convolutions and (B, H, W, C) for attention are two views of one tensor.
 """
 
 from typing import Literal

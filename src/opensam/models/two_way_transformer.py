@@ -30,8 +30,8 @@ class Attention(nn.Module):
 class TwoWayAttentionBlock(nn.Module):
     """Self-attention of tokens, tokens to image, feed-forward on tokens, image to tokens; norms after the residuals.
 
-    In the first block (`skip_first_layer_pe`) self-attention sees no position code and replaces the tokens instead of being
-    added to them, as in the official code.
+    In the first block (`skip_first_layer_pe`) self-attention sees no position code and replaces the tokens instead of
+    being added to them, as in the official code.
     """
 
     def __init__(self, embedding_dim: int, num_heads: int, mlp_dim: int, skip_first_layer_pe: bool) -> None:

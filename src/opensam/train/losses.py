@@ -1,7 +1,8 @@
 """Losses of promptable segmentation.
 
-Letters: P prompts, C masks per prompt, (G, G) the decoder's mask grid. Targets are coverages: how much of a cell the mask
-covers, in [0, 1]. With targets of 0 and 1 these are the usual losses; fractions teach where inside a cell the border runs.
+Letters: P prompts, C masks per prompt, (G, G) the decoder's mask grid. Targets are coverages: how much of a cell the
+mask covers, in [0, 1]. With targets of 0 and 1 these are the usual losses; fractions teach where inside a cell
+the border runs.
 """
 
 import torch

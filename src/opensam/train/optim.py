@@ -42,7 +42,8 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
 
 def _is_code(name: str) -> bool:
     """Embeddings, tokens and position tables: parameters that name something instead of mapping it."""
-    return any(word in name for word in ("embed.weight", "embeddings", "token", "pos_embed", "rel_pos", "attention_biases"))
+    codes = ("embed.weight", "embeddings", "token", "pos_embed", "rel_pos", "attention_biases")
+    return any(code in name for code in codes)
 
 
 def learning_rate(step: int, steps: int, config: OptimConfig) -> float:

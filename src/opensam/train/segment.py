@@ -1,8 +1,8 @@
-"""One training step of promptable segmentation: prompts, rounds of interaction, loss (paper, A; FACTS of the protocol below).
+"""One training step of promptable segmentation: prompts, rounds of interaction, loss (paper, A).
 
-A prompt starts as a random point or a noisy box. Then the simulated user clicks where the answer is wrong, and the model
-also gets the logits of its previous answer; some rounds add no click, so that the model learns to gain from its own logits.
-The image embedding is computed once for all rounds.
+A prompt starts as a random point or a noisy box. Then the simulated user clicks where the answer is wrong, and the
+model also gets the logits of its previous answer; some rounds add no click, so that the model learns to gain from its
+own logits. The image embedding is computed once for all rounds.
 
 Letters: B pictures, P prompts, C masks per prompt, S side of the model's square, (G, G) the decoder's mask grid.
 """
@@ -47,6 +47,20 @@ class SegmentConfig(Config):
     grouping_weight: float = 0.0
 
 
+def plan_rounds(config: SegmentConfig, generator: torch.Generator) -> list[bool]:
+    """For each round of a step: does it add a click? The first round, which answers the first prompt, does not.
+
+    Processes that train together share a plan, so that none waits for another.
+    """
+    clicks = config.clicks
+    if config.random_clicks:
+        clicks = int(torch.randint(clicks + 1, (), generator=generator))
+    rounds = [True] * clicks
+    for _ in range(config.mask_rounds - 1):
+        rounds.insert(int(torch.randint(len(rounds) + 1, (), generator=generator)), False)
+    return [False, *rounds, *([False] if config.mask_rounds else [])]
+
+
 class SegmentStep(nn.Module):
     """A batch to a loss, as one module, so that wrappers for precision and many devices see one `forward`."""
 
@@ -55,8 +69,15 @@ class SegmentStep(nn.Module):
         self.sam = sam
         self.config = config
 
-    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, batch: Batch, rounds: list[bool], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Run all rounds on a batch.
+
+        Args:
+            batch: pictures and masks.
+            rounds: see `plan_rounds`.
+            generator: source of prompts and clicks.
 
         Returns:
             The loss, and means for the log: `loss`, `box_iou` and `point_iou` (first round, the mask that the model
@@ -78,7 +99,7 @@ class SegmentStep(nn.Module):
                 points = sample_points(masks[chosen] > 0.5, CELL, generator)[:, None]
                 labels = torch.full((len(chosen), 1), FOREGROUND, device=device)
                 first = Prompts(point_coords=points, point_labels=labels, image_index=index[chosen])
-            loss, ious = self._interact(embeddings, first, masks[chosen], generator)
+            loss, ious = self._interact(embeddings, first, masks[chosen], rounds, generator)
             total = total + loss * (len(chosen) / len(masks))
             facts[f"{kind}_iou"] = ious["first"].mean()
             if kind == "point":
@@ -91,35 +112,23 @@ class SegmentStep(nn.Module):
         return total, facts
 
     def _interact(
-        self, embeddings: Tensor, prompts: Prompts, targets: Tensor, generator: torch.Generator
+        self, embeddings: Tensor, prompts: Prompts, targets: Tensor, rounds: list[bool], generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean loss over the rounds of one kind of first prompt, and IoU (P,) of the first and last round."""
-        plan = self._plan(generator)
         total, ious = embeddings.new_zeros((), dtype=torch.float32), {}
-        for number, adds_click in enumerate(plan):
+        for number, adds_click in enumerate(rounds):
             if adds_click:
                 prompts = self._add_click(prompts, targets, generator)
             logits, predicted = self.sam.decode(embeddings, prompts, multimask_output=number == 0)
             logits, predicted = logits.float(), predicted.float()
             loss, actual = self._loss(logits, predicted, targets)
-            total = total + loss / len(plan)
+            total = total + loss / len(rounds)
             rows, best = torch.arange(len(targets), device=targets.device), predicted.argmax(dim=1)
             prompts = replace(prompts, mask_input=logits.detach()[rows, best][:, None])
             if number == 0:
                 ious |= {"first": actual[rows, best], "first_best": actual.amax(dim=1)}
             ious["last"] = actual[rows, best]
         return total, ious
-
-    def _plan(self, generator: torch.Generator) -> list[bool]:
-        """For each round after the prompt is made: does it add a click? The first one does not."""
-        config, clicks = self.config, self.config.clicks
-        if config.random_clicks:
-            clicks = int(torch.randint(clicks + 1, (), generator=generator, device=generator.device))
-        plan = [True] * clicks
-        for _ in range(config.mask_rounds - 1):
-            place = int(torch.randint(len(plan) + 1, (), generator=generator, device=generator.device))
-            plan.insert(place, False)
-        return [False, *plan, *([False] if config.mask_rounds else [])]
 
     def _add_click(self, prompts: Prompts, targets: Tensor, generator: torch.Generator) -> Prompts:
         if prompts.mask_input is None:

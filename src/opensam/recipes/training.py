@@ -1,0 +1,87 @@
+"""Training recipes: functions that return configs, one per stage, with their cost and what came of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from opensam.config import write_run_json
+from opensam.data.samples import AugmentConfig, Mixture
+from opensam.models import checkpoints
+from opensam.models.sam import Sam, SamConfig
+from opensam.models.tiny_vit import TinyViTConfig
+from opensam.train.loop import Progress, TrainConfig, Trainer
+from opensam.train.optim import OptimConfig
+from opensam.train.segment import SegmentConfig
+
+
+def tiny(devices: int = 1) -> list[TrainConfig]:
+    """The embedded model, from random weights on a few thousand pictures: small squares first, 1024 at the end.
+
+    Cross-entropy takes the place of focal loss: from random weights and with small batches, focal loss drives every
+    mask to empty within a hundred steps and leaves it there. `docs/models/opensam_tiny.md` has the cost and the
+    numbers of the released weights.
+    """
+    augment = AugmentConfig(scale=(0.8, 3.0), flip=0.5, color=0.3, grey=0.1)
+    segment = SegmentConfig(
+        clicks=2,
+        random_clicks=True,
+        mask_rounds=0,
+        mask_loss="cross_entropy",
+        mask_weight=2.0,
+        dice_weight=2.0,
+        grouping_weight=1.0,
+    )
+    optim = OptimConfig(lr=8e-4, final_lr=2e-4, warmup=200, betas=(0.9, 0.98), weight_decay=0.05, ema=0.998)
+    young = TrainConfig(
+        image_size=224, batch_size=8, max_masks=8, steps=4000, devices=devices, segment=segment, augment=augment, optim=optim
+    )
+    grown = young.with_overrides(
+        ["image_size=448", "batch_size=4", "steps=2000", "seed=1", "augment.scale=[0.8,2.0]", "segment.clicks=3"]
+        + ["segment.grouping_weight=0.3", "optim.lr=2e-4", "optim.final_lr=1e-4"]
+    )
+    final = grown.with_overrides(
+        ["image_size=1024", "batch_size=1", "steps=1000", "seed=2", "augment.scale=[0.8,1.2]", "segment.grouping_weight=0"]
+        + ["optim.lr=1e-4", "optim.final_lr=0", "freeze_batch_norm=true"]
+    )
+    return [young, grown, final]
+
+
+RECIPES: dict[str, Callable[[int], list[TrainConfig]]] = {"tiny": tiny}
+
+
+def train(
+    stages: list[TrainConfig], data: Path, folder: Path, on_progress: Callable[[Progress], None], init: Path | None = None
+) -> Path:
+    """Run the stages one after the other; each starts from the averaged weights of the one before.
+
+    A stage that has finished is not repeated and one that was interrupted goes on where its last checkpoint stands, so
+    the same call resumes a run.
+
+    Args:
+        stages: configs; stage n writes to `folder/stage-n`.
+        data: folder of shards in the SA-1B layout.
+        folder: of the run.
+        on_progress: called every `log_every` steps by the first process.
+        init: checkpoint that the first stage starts from; None: random weights.
+
+    Returns:
+        The averaged weights of the last stage.
+
+    Raises:
+        ValueError: no data, or weights that do not fit.
+    """
+    mixture = Mixture.from_shards(data, stages[0].mixture_power)
+    weights = init
+    for number, config in enumerate(stages, start=1):
+        torch.manual_seed(config.seed)
+        sam = Sam(SamConfig(image_encoder=TinyViTConfig(image_size=config.image_size)))
+        if weights is not None:
+            checkpoints.load_into(sam, checkpoints.read_state_dict(weights), str(weights))
+        stage_folder = folder / f"stage-{number}"
+        write_run_json(stage_folder, config, data=str(data), init=str(weights) if weights else None)
+        Trainer(sam, mixture, config, stage_folder).fit(on_progress)
+        weights = stage_folder / "model.safetensors"
+    if weights is None:
+        raise ValueError("expected at least one stage, got none")
+    return weights
