@@ -88,6 +88,8 @@ class MaskDecoder(nn.Module):
         matter of one image token, and only the finished masks are put in pixel order.
         """
         first, norm, _, second, _ = self.output_upscaling
+        if not isinstance(norm, LayerNorm2d):
+            raise TypeError(f"expected a LayerNorm2d after the first upscaling, got {type(norm).__name__}")
         x = F.gelu(norm.channels_last(_expand_cells(first, image_tokens)))  # (P, h * w, 4, dim / 4)
         x = F.gelu(_expand_cells(second, x))  # (P, h * w, 4, 4, dim / 8)
         masks = x.flatten(1, 3) @ hyper.transpose(1, 2)  # (P, h * w * 16, C)

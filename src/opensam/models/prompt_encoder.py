@@ -51,7 +51,6 @@ class PromptEncoder(nn.Module):
         self.embed_dim = embed_dim
         self.image_size = image_size
         self.pe_layer = PositionEmbeddingRandom(embed_dim // 2)
-        # background, foreground, top-left corner of a box, bottom-right corner
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, embed_dim) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, embed_dim)
         self.mask_downscaling = nn.Sequential(
@@ -99,10 +98,14 @@ class PromptEncoder(nn.Module):
         position = self.pe_layer.encode(coords / self.image_size)
         kinds = labels[..., None]
         embedded = torch.where(kinds == NOT_A_POINT, self.not_a_point_embed.weight, position)
-        embedded = torch.where(kinds == BACKGROUND, position + self.point_embeddings[0].weight, embedded)
-        return torch.where(kinds == FOREGROUND, position + self.point_embeddings[1].weight, embedded)
+        background, foreground, *_ = self._label_embeddings()
+        embedded = torch.where(kinds == BACKGROUND, position + background, embedded)
+        return torch.where(kinds == FOREGROUND, position + foreground, embedded)
 
     def _embed_boxes(self, boxes: Tensor) -> Tensor:
         corners = (boxes + 0.5).view(-1, 2, 2)
-        kinds = torch.cat([self.point_embeddings[2].weight, self.point_embeddings[3].weight])
-        return self.pe_layer.encode(corners / self.image_size) + kinds
+        return self.pe_layer.encode(corners / self.image_size) + torch.cat(self._label_embeddings()[2:])
+
+    def _label_embeddings(self) -> list[Tensor]:
+        """(1, embed_dim) each: background, foreground, top-left corner of a box, bottom-right corner."""
+        return [embedding.get_parameter("weight") for embedding in self.point_embeddings]

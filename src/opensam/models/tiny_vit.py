@@ -100,7 +100,7 @@ class WindowAttention(nn.Module):
         qkv = self.qkv(self.norm(x)).view(count, n, self.num_heads, 3, dim // self.num_heads)
         q, k, v = qkv.permute(3, 0, 2, 1, 4)
         # Gathered at each call: a cached copy goes stale when weights are loaded or trained.
-        bias = self.attention_biases.index_select(1, self.bias_index).view(1, self.num_heads, n, n)
+        bias = self.attention_biases.index_select(1, self.get_buffer("bias_index")).view(1, self.num_heads, n, n)
         x = attention(q, k, v, bias)
         return self.proj(x.transpose(1, 2).reshape(count, n, dim))
 

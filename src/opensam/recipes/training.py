@@ -34,15 +34,26 @@ def tiny(devices: int = 1) -> list[TrainConfig]:
     )
     optim = OptimConfig(lr=8e-4, final_lr=2e-4, warmup=200, betas=(0.9, 0.98), weight_decay=0.05, ema=0.998)
     young = TrainConfig(
-        image_size=224, batch_size=8, max_masks=8, steps=4000, devices=devices, segment=segment, augment=augment, optim=optim
+        image_size=224,
+        batch_size=4,
+        max_masks=8,
+        steps=4000,
+        devices=devices,
+        segment=segment,
+        augment=augment,
+        optim=optim,
     )
     grown = young.with_overrides(
-        ["image_size=448", "batch_size=4", "steps=2000", "seed=1", "augment.scale=[0.8,2.0]", "segment.clicks=3"]
-        + ["segment.grouping_weight=0.3", "optim.lr=2e-4", "optim.final_lr=1e-4"]
+        [
+            *("image_size=448", "batch_size=2", "steps=1500", "seed=1", "augment.scale=[0.8,2.0]"),
+            *("segment.clicks=3", "segment.grouping_weight=0.3", "optim.lr=2e-4", "optim.final_lr=1e-4"),
+        ]
     )
     final = grown.with_overrides(
-        ["image_size=1024", "batch_size=1", "steps=1000", "seed=2", "augment.scale=[0.8,1.2]", "segment.grouping_weight=0"]
-        + ["optim.lr=1e-4", "optim.final_lr=0", "freeze_batch_norm=true"]
+        [
+            *("image_size=1024", "batch_size=1", "steps=500", "seed=2", "augment.scale=[0.8,1.2]"),
+            *("segment.grouping_weight=0", "optim.lr=1e-4", "optim.final_lr=0", "freeze_batch_norm=true"),
+        ]
     )
     return [young, grown, final]
 
@@ -51,7 +62,11 @@ RECIPES: dict[str, Callable[[int], list[TrainConfig]]] = {"tiny": tiny}
 
 
 def train(
-    stages: list[TrainConfig], data: Path, folder: Path, on_progress: Callable[[Progress], None], init: Path | None = None
+    stages: list[TrainConfig],
+    data: Path,
+    folder: Path,
+    on_progress: Callable[[Progress], None],
+    init: Path | None = None,
 ) -> Path:
     """Run the stages one after the other; each starts from the averaged weights of the one before.
 

@@ -1,7 +1,7 @@
 """The training loop: batches in a fixed order, one optimiser step each, checkpoints from which a run goes on exactly.
 
-Everything random in step n of process r is drawn from (seed, n, r). So a resumed run sees what an uninterrupted one would have seen,
-and a checkpoint needs no state of a data loader.
+Everything random in step n of process r is drawn from (seed, n, r). So a resumed run sees what an uninterrupted one
+would have seen, and a checkpoint needs no state of a data loader.
 """
 
 import csv
@@ -16,7 +16,7 @@ from typing import Any
 import lightning_fabric
 import numpy as np
 import torch
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
 from opensam.config import Config
@@ -84,7 +84,7 @@ class Trainer:
             strategy=DDPStrategy(find_unused_parameters=True) if config.devices > 1 else "auto",
         )
         self.fabric.launch()
-        sam = sam.train().to(self.fabric.device, memory_format=torch.channels_last)
+        sam = sam.train().to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.sam = sam
         self.average = make_average(sam, config.optim.ema)
         self.model, self.optimizer = self.fabric.setup(
@@ -111,10 +111,8 @@ class Trainer:
                 sums.setdefault(name, []).append(value)
             self.step += 1
             if self.step % config.log_every == 0 or self.step == config.steps:
-                elapsed, count = time.monotonic() - since, len(sums["loss"])
-                means = {name: float(np.mean(values)) for name, values in sums.items()}
-                progress = Progress(self.step, config.steps, count * config.batch_size * config.devices / elapsed, means)
                 if self.fabric.is_global_zero:
+                    progress = self._progress(sums, time.monotonic() - since)
                     self._log(progress)
                     on_progress(progress)
                 since, sums = time.monotonic(), {}
@@ -187,6 +185,11 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
+
+    def _progress(self, sums: dict[str, list[float]], elapsed: float) -> Progress:
+        images = len(sums["loss"]) * self.config.batch_size * self.config.devices
+        means = {name: float(np.mean(values)) for name, values in sums.items()}
+        return Progress(self.step, self.config.steps, images / elapsed, means)
 
     def _log(self, progress: Progress) -> None:
         row = {"step": progress.step, "images_per_second": progress.images_per_second, **progress.facts}

@@ -57,7 +57,8 @@ def grouping_loss(image_embeddings: Tensor, targets: Tensor, image_index: Tensor
         Mean binary cross-entropy, a scalar.
     """
     cells = F.normalize(image_embeddings.float(), dim=1).flatten(2)[image_index]  # (P, D, h * w)
-    members = F.adaptive_avg_pool2d(targets[:, None], image_embeddings.shape[-2:]).flatten(1)  # (P, h * w)
+    h, w = image_embeddings.shape[-2:]
+    members = F.adaptive_avg_pool2d(targets[:, None], (h, w)).flatten(1)  # (P, h * w)
     prototypes = F.normalize(torch.einsum("pdk,pk->pd", cells, members), dim=1)
     similarity = torch.einsum("pdk,pd->pk", cells, prototypes)
     return F.binary_cross_entropy_with_logits(sharpness * (similarity - 0.5), members)

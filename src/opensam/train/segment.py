@@ -88,7 +88,8 @@ class SegmentStep(nn.Module):
         embeddings = sam.encode(pixels)
         masks, boxes, index = batch.masks.to(device), batch.boxes.to(device), batch.image_index.to(device)
         by_box = torch.rand(len(masks), generator=generator, device=device) < self.config.box_probability
-        total, facts = embeddings.new_zeros((), dtype=torch.float32), {}
+        total = embeddings.new_zeros((), dtype=torch.float32)
+        facts: dict[str, Tensor] = {}
         last = []
         for kind, chosen in (("box", by_box.nonzero()[:, 0]), ("point", (~by_box).nonzero()[:, 0])):
             if not len(chosen):
@@ -115,7 +116,8 @@ class SegmentStep(nn.Module):
         self, embeddings: Tensor, prompts: Prompts, targets: Tensor, rounds: list[bool], generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean loss over the rounds of one kind of first prompt, and IoU (P,) of the first and last round."""
-        total, ious = embeddings.new_zeros((), dtype=torch.float32), {}
+        total = embeddings.new_zeros((), dtype=torch.float32)
+        ious: dict[str, Tensor] = {}
         for number, adds_click in enumerate(rounds):
             if adds_click:
                 prompts = self._add_click(prompts, targets, generator)
