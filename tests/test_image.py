@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
 from opensam import image
 from opensam.image import ImageError, read
@@ -44,9 +44,7 @@ def png_header(width, height):
 
 
 def is_plain_rgb(array):
-    return (
-        array.dtype == np.uint8 and array.flags.c_contiguous and array.flags.owndata and array.flags.writeable
-    )
+    return array.dtype == np.uint8 and array.flags.c_contiguous and array.flags.owndata and array.flags.writeable
 
 
 # --- sources ------------------------------------------------------------------------------------------------
@@ -112,9 +110,7 @@ def test_exif_orientation_stands_upright(tmp_path, rgb, file_format, orientation
     path.write_bytes(encoded(rgb, file_format, exif=exif))
     array = read(path)
     assert array.shape == upright.shape == (*image.size(path), 3)
-    assert (
-        np.abs(array.astype(int) - upright).mean() < 6
-    )  # JPEG and WebP lose a little; a wrong turn is above 30
+    assert np.abs(array.astype(int) - upright).mean() < 6  # JPEG and WebP lose a little; a wrong turn is above 30
 
 
 def test_damaged_exif_does_not_hide_the_pixels(rgb):
@@ -137,9 +133,7 @@ def test_transparent_palette_colour_shows_white_paper():
     picture.putpixel((1, 0), 1)
     np.testing.assert_array_equal(read(encoded(picture)), [[[10, 20, 30], [40, 50, 60]]])
     np.testing.assert_array_equal(read(encoded(picture, transparency=0)), [[[255] * 3, [40, 50, 60]]])
-    np.testing.assert_array_equal(
-        read(encoded(picture, transparency=b"\x00\xff")), [[[255] * 3, [40, 50, 60]]]
-    )
+    np.testing.assert_array_equal(read(encoded(picture, transparency=b"\x00\xff")), [[[255] * 3, [40, 50, 60]]])
 
 
 def test_grey_and_black_and_white(rng):
@@ -238,9 +232,7 @@ def test_missing_empty_and_foreign_files_are_named(tmp_path):
     empty.write_bytes(b"")
     text.write_text("no picture at all")
     for use in (read, image.size):
-        with pytest.raises(
-            ImageError, match=r"gone\.png as a picture: no such file or directory; check the path"
-        ):
+        with pytest.raises(ImageError, match=r"gone\.png as a picture: no such file or directory; check the path"):
             use(tmp_path / "gone.png")
         with pytest.raises(ImageError, match=r"empty\.png as a picture: it is empty \(0 bytes\)"):
             use(empty)
@@ -282,9 +274,7 @@ def test_a_truncated_pillow_picture_is_one_clear_error(rng):
 
 
 def test_decompression_bomb_is_refused_before_it_is_unpacked():
-    with pytest.raises(
-        ImageError, match=r"at most 200000000 pixels, got 50000 x 40000 in the given bytes; scale"
-    ):
+    with pytest.raises(ImageError, match=r"at most 200000000 pixels, got 50000 x 40000 in the given bytes; scale"):
         read(png_header(50000, 40000))
 
 
@@ -331,10 +321,13 @@ def test_a_photo_of_100_megapixels_works_without_a_warning(tmp_path):
     np.testing.assert_allclose(array[::999, ::999], np.broadcast_to([10, 200, 30], (9, 12, 3)), atol=2)
 
 
-def test_size_does_not_decode(tmp_path):
+def test_size_does_not_decode(tmp_path, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: decoded.append(self))
     path = tmp_path / "promise.png"
     path.write_bytes(png_header(50000, 40000))
     assert image.size(path) == (40000, 50000)
+    assert not decoded
 
 
 # --- writing ------------------------------------------------------------------------------------------------
