@@ -119,17 +119,30 @@ def _rles(record: Any) -> tuple[Rle, ...]:
 
 
 def make_batch(
-    mixture: Mixture, batch_size: int, image_size: int, max_masks: int, augment: AugmentConfig, rng: np.random.Generator
+    mixture: Mixture,
+    batch_size: int,
+    image_size: int,
+    num_masks: int,
+    augment: AugmentConfig,
+    rng: np.random.Generator,
 ) -> Batch:
-    """Draw `batch_size` pictures with at least one mask each."""
+    """Draw `batch_size` pictures with `num_masks` masks each.
+
+    A picture with fewer masks gives some of them again, for other prompts: where every batch has the same shape,
+    kernels that are compiled for a shape are compiled once (a step on a CPU takes nearly twice as long otherwise).
+    """
     samples: list[Sample] = []
     while len(samples) < batch_size:
-        sample = make_sample(mixture.draw(rng), image_size, max_masks, augment, rng)
+        sample = make_sample(mixture.draw(rng), image_size, num_masks, augment, rng)
         if len(sample.masks):
             samples.append(sample)
-    index = torch.repeat_interleave(torch.arange(batch_size), torch.tensor([len(s.masks) for s in samples]))
-    masks, boxes = torch.cat([s.masks for s in samples]), torch.cat([s.boxes for s in samples])
-    return Batch([s.image for s in samples], masks, boxes, index)
+    again = [torch.arange(num_masks) % len(sample.masks) for sample in samples]
+    return Batch(
+        images=[sample.image for sample in samples],
+        masks=torch.cat([sample.masks[rows] for sample, rows in zip(samples, again, strict=True)]),
+        boxes=torch.cat([sample.boxes[rows] for sample, rows in zip(samples, again, strict=True)]),
+        image_index=torch.arange(batch_size).repeat_interleave(num_masks),
+    )
 
 
 def make_sample(

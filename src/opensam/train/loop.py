@@ -33,7 +33,7 @@ class TrainConfig(Config):
     Attributes:
         image_size: side of the model's square in this run.
         batch_size: pictures per step.
-        max_masks: masks per picture (the paper has at most 64 per GPU).
+        masks_per_image: prompts per picture, on as many of its masks as it has (the paper has at most 64 per GPU).
         steps: optimiser steps.
         seed: of everything random.
         devices: processes that share the work, each with `batch_size` pictures and one device (on a CPU, one thread:
@@ -48,7 +48,7 @@ class TrainConfig(Config):
 
     image_size: int = 1024
     batch_size: int = 8
-    max_masks: int = 8
+    masks_per_image: int = 8
     steps: int = 1000
     seed: int = 0
     devices: int = 1
@@ -144,7 +144,7 @@ class Trainer:
         def make(step: int) -> Batch:
             rng = np.random.default_rng((config.seed, step, self.fabric.global_rank))
             return make_batch(
-                self.mixture, config.batch_size, config.image_size, config.max_masks, config.augment, rng
+                self.mixture, config.batch_size, config.image_size, config.masks_per_image, config.augment, rng
             )
 
         with ThreadPoolExecutor(self.threads) as pool:

@@ -25,7 +25,7 @@ class SegmentConfig(Config):
     """The interaction and the loss; the defaults are the paper's (A), 11 rounds in all.
 
     Attributes:
-        box_probability: how often the first prompt is a box instead of a point.
+        box_probability: share of the prompts that start with a box instead of a point.
         clicks: clicks after the first prompt.
         random_clicks: draw the number of clicks of each step from 0 to `clicks`, to save time.
         mask_rounds: rounds without a new click; the last one comes at the end, the others at random places.
@@ -87,11 +87,12 @@ class SegmentStep(nn.Module):
         pixels = torch.cat([sam.preprocess(picture.to(device)) for picture in batch.images])
         embeddings = sam.encode(pixels)
         masks, boxes, index = batch.masks.to(device), batch.boxes.to(device), batch.image_index.to(device)
-        by_box = torch.rand(len(masks), generator=generator, device=device) < self.config.box_probability
+        order = torch.randperm(len(masks), generator=generator, device=device)
+        boxed = round(len(masks) * self.config.box_probability)
         total = embeddings.new_zeros((), dtype=torch.float32)
         facts: dict[str, Tensor] = {}
         last = []
-        for kind, chosen in (("box", by_box.nonzero()[:, 0]), ("point", (~by_box).nonzero()[:, 0])):
+        for kind, chosen in (("box", order[:boxed]), ("point", order[boxed:])):
             if not len(chosen):
                 continue
             if kind == "box":

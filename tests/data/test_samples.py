@@ -1,0 +1,83 @@
+"""Crops, scales and masks of training samples."""
+
+import io
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from opensam.data.samples import AugmentConfig, Mixture, Source, make_batch, make_sample
+from opensam.masks import encode_rle
+
+
+def source(mask: np.ndarray, dataset: str = "one") -> Source:
+    """A picture that shows its mask: white inside, black outside."""
+    stream = io.BytesIO()
+    Image.fromarray(np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255).save(stream, "PNG")
+    return Source(dataset, "picture", stream.getvalue(), (encode_rle(mask),))
+
+
+def rectangle(size: tuple[int, int], rows: slice, columns: slice) -> np.ndarray:
+    mask = np.zeros(size, dtype=bool)
+    mask[rows, columns] = True
+    return mask
+
+
+def test_a_picture_fills_the_square_and_its_mask_the_same_place() -> None:
+    sample = make_sample(
+        source(rectangle((100, 200), slice(20, 60), slice(40, 120))), 128, 4, AugmentConfig(), np.random.default_rng(0)
+    )
+    assert sample.image.shape == (3, 64, 128)
+    assert sample.masks.shape == (1, 32, 32)
+    assert sample.boxes[0].tolist() == pytest.approx([25.6, 12.8, 75.8, 37.4])
+    assert sample.masks[0, 16:].sum() == 0, "the padding below the picture belongs to no mask"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_masks_follow_the_picture_through_every_augmentation(seed: int) -> None:
+    augment = AugmentConfig(scale=(0.5, 3.0), flip=0.5)
+    sample = make_sample(
+        source(rectangle((90, 120), slice(30, 70), slice(20, 100))), 128, 1, augment, np.random.default_rng(seed)
+    )
+    _, h, w = sample.image.shape
+    shown = torch.nn.functional.avg_pool2d(sample.image[:1].float() / 255, 4)[0]
+    assert (sample.masks[0, : h // 4, : w // 4] - shown).abs().mean() < 0.02
+    x0, y0, x1, y1 = sample.boxes[0].round().int().tolist()
+    white = sample.image[0] > 127
+    ys, xs = white.any(dim=1).nonzero()[:, 0], white.any(dim=0).nonzero()[:, 0]
+    assert abs(x0 - xs[0]) <= 2 and abs(x1 - xs[-1]) <= 2 and abs(y0 - ys[0]) <= 2 and abs(y1 - ys[-1]) <= 2
+
+
+def test_masks_of_nearly_everything_and_of_nearly_nothing_are_dropped() -> None:
+    whole, speck = rectangle((64, 64), slice(0, 62), slice(0, 64)), rectangle((64, 64), slice(0, 1), slice(0, 2))
+    for mask in (whole, speck):
+        assert len(make_sample(source(mask), 64, 4, AugmentConfig(), np.random.default_rng(0)).masks) == 0
+
+
+def test_a_batch_says_which_picture_each_mask_belongs_to_and_depends_on_the_seed_alone() -> None:
+    mixture = Mixture([source(rectangle((64, 64), slice(8, 8 + n), slice(8, 40))) for n in range(16, 40, 4)], power=0.5)
+    augment = AugmentConfig(scale=(0.8, 2.0), flip=0.5, color=0.3, grey=0.1)
+    first, again, other = (make_batch(mixture, 4, 64, 2, augment, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert len(first.images) == 4
+    assert first.image_index.tolist() == [0, 1, 2, 3]
+    assert all(torch.equal(a, b) for a, b in zip(first.images, again.images, strict=True))
+    assert torch.equal(first.masks, again.masks)
+    assert not all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(first.images, other.images, strict=True))
+
+
+def test_the_mixture_weighs_data_sets_by_the_power_of_their_size() -> None:
+    mask = rectangle((8, 8), slice(0, 4), slice(0, 4))
+    many = [source(mask, "large") for _ in range(16)] + [source(mask, "small")]
+    for power, share in ((1.0, 1 / 17), (0.5, 1 / 5), (0.0, 1 / 2)):
+        mixture, rng = Mixture(many, power), np.random.default_rng(0)
+        drawn = np.mean([mixture.draw(rng).dataset == "small" for _ in range(2000)])
+        assert abs(drawn - share) < 0.04
+    shares = [Mixture(many, power).weights[1] for power in (1.0, 0.5, 0.0)]
+    assert all(a < b for a, b in pairwise(shares))
+
+
+def test_no_masks_at_all_is_an_error() -> None:
+    with pytest.raises(ValueError, match="expected pictures with masks"):
+        Mixture([], power=0.5)

@@ -1,0 +1,40 @@
+"""Schedule, weight decay, averages."""
+
+import pytest
+import torch
+
+from opensam.models.sam import Sam, SamConfig
+from opensam.models.tiny_vit import TinyViTConfig
+from opensam.train.optim import OptimConfig, learning_rate, make_average, make_optimizer
+
+
+def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
+    config = OptimConfig(lr=1.0, final_lr=0.2, warmup=10)
+    assert learning_rate(0, 1000, config) == pytest.approx(0.1)
+    assert learning_rate(500, 1000, config) == pytest.approx(0.6)
+    assert learning_rate(1000, 1000, config) == pytest.approx(0.2)
+
+
+def test_only_matrices_and_convolutions_decay() -> None:
+    sam = Sam(SamConfig(image_encoder=TinyViTConfig(image_size=64)))
+    names = {id(parameter): name for name, parameter in sam.named_parameters()}
+    decays, others = make_optimizer(sam, OptimConfig()).param_groups
+    assert len(decays["params"]) + len(others["params"]) == len(names)
+    kept = {names[id(p)] for p in others["params"]}
+    assert "mask_decoder.mask_tokens.weight" in kept
+    assert "image_encoder.layers.1.blocks.0.attn.attention_biases" in kept
+    assert "prompt_encoder.no_mask_embed.weight" in kept
+    assert "mask_decoder.iou_prediction_head.layers.0.weight" not in kept
+
+
+def test_the_average_follows_slowly_and_takes_batch_norm_along() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1))
+    average = make_average(model, decay=0.9)
+    average.update_parameters(model)
+    with torch.no_grad():
+        before = model[0].weight.item()
+        model[0].weight += 1
+        model[1].running_mean += 1
+    average.update_parameters(model)
+    assert average.module[0].weight.item() == pytest.approx(before + 0.1)
+    assert average.module[1].running_mean.item() == pytest.approx(0.1)
