@@ -17,7 +17,10 @@ def build_sam(seed: int) -> Sam:
     In float64, so that results can be compared exactly.
     """
     torch.manual_seed(seed)
-    sam = Sam(SamConfig(image_encoder=TinyViTConfig(image_size=256))).double().eval()
+    encoder = TinyViTConfig(
+        image_size=256, embed_dims=(16, 32, 64, 64), depths=(1, 1, 2, 1), num_heads=(1, 1, 2, 2)
+    )
+    sam = Sam(SamConfig(image_encoder=encoder)).double().eval()
     with torch.no_grad():
         for mlp in sam.mask_decoder.output_hypernetworks_mlps:
             list(mlp.parameters())[-2].mul_(300)  # spread the logits as training does
