@@ -58,7 +58,26 @@ def tiny(devices: int = 1) -> list[TrainConfig]:
     return [young, grown, final]
 
 
-RECIPES: dict[str, Callable[[int], list[TrainConfig]]] = {"tiny": tiny}
+def tiny_gpu(devices: int = 1) -> list[TrainConfig]:
+    """The embedded model on a GPU: the stages of `tiny` with large batches, and the paper's interaction at the end.
+
+    Not measured yet: no run of it has been made.
+    """
+    young, grown, final = tiny(devices)
+    shared = ["loader_threads=14", "save_every=60", "optim.ema=0.9995"]
+    return [
+        young.with_overrides([*shared, "batch_size=64", "masks_per_image=8", "steps=12000", "segment.clicks=3"]),
+        grown.with_overrides([*shared, "batch_size=48", "masks_per_image=8", "steps=8000", "segment.clicks=4"]),
+        final.with_overrides(
+            [
+                *(*shared, "batch_size=16", "masks_per_image=8", "steps=4000", "freeze_batch_norm=false"),
+                *("segment.clicks=8", "segment.mask_rounds=2"),
+            ]
+        ),
+    ]
+
+
+RECIPES: dict[str, Callable[[int], list[TrainConfig]]] = {"tiny": tiny, "tiny_gpu": tiny_gpu}
 
 
 def train(

@@ -40,6 +40,7 @@ class TrainConfig(Config):
             two processes of one thread are nearly twice as fast as one process of two).
         precision: of Lightning Fabric: "bf16-mixed" or "32-true".
         mixture_power: a data set of n pictures is drawn with weight n ** power.
+        loader_threads: threads that make batches ahead.
         freeze_batch_norm: keep batch-norm statistics and weights as they are, for small batches of large pictures.
         log_every: steps per line of the log.
         save_every: seconds between checkpoints.
@@ -54,6 +55,7 @@ class TrainConfig(Config):
     devices: int = 1
     precision: str = "bf16-mixed"
     mixture_power: float = 0.5
+    loader_threads: int = 1
     freeze_batch_norm: bool = False
     log_every: int = 50
     save_every: float = 300.0
@@ -75,8 +77,8 @@ class Progress:
 class Trainer:
     """A run in a folder: `last.pt` to resume from, `model.safetensors` (averaged weights), `log.csv`."""
 
-    def __init__(self, sam: Sam, mixture: Mixture, config: TrainConfig, folder: Path, threads: int = 1) -> None:
-        self.config, self.mixture, self.folder, self.threads = config, mixture, folder, threads
+    def __init__(self, sam: Sam, mixture: Mixture, config: TrainConfig, folder: Path) -> None:
+        self.config, self.mixture, self.folder = config, mixture, folder
         self.fabric = lightning_fabric.Fabric(
             devices=config.devices,
             precision=config.precision,  # type: ignore[arg-type]
@@ -138,8 +140,8 @@ class Trainer:
         return {name: float(value) for name, value in facts.items()} | {"grad_norm": float(norm), "lr": rate}
 
     def _batches(self) -> Iterator[Batch]:
-        """The batches from the current step on, made ahead by `threads` threads."""
-        config = self.config
+        """The batches from the current step on, made ahead by `loader_threads` threads."""
+        config, threads = self.config, self.config.loader_threads
 
         def make(step: int) -> Batch:
             rng = np.random.default_rng((config.seed, step, self.fabric.global_rank))
@@ -147,10 +149,10 @@ class Trainer:
                 self.mixture, config.batch_size, config.image_size, config.masks_per_image, config.augment, rng
             )
 
-        with ThreadPoolExecutor(self.threads) as pool:
+        with ThreadPoolExecutor(threads) as pool:
             ahead: list[Future[Batch]] = []
             for step in range(self.step, config.steps):
-                while len(ahead) <= self.threads and step + len(ahead) < config.steps:
+                while len(ahead) <= threads and step + len(ahead) < config.steps:
                     ahead.append(pool.submit(make, step + len(ahead)))
                 yield ahead.pop(0).result()
 
