@@ -11,7 +11,7 @@ from opensam.predictor import Prediction, Predictor
 
 SIZES = [(60, 80), (97, 41), (128, 128)]
 NAMES = ("masks", "iou_predictions", "stability_score", "low_res_masks")
-FEW = settings(max_examples=12)
+FEW = settings(max_examples=8)
 
 
 @pytest.fixture(scope="module")
