@@ -36,11 +36,11 @@ SCREENS = {
 }  # fmt: skip
 CORE = {
     "torch", "numpy", "PIL", "cv2", "pycocotools", "safetensors", "pydantic", "typer", "rich",
-    "typing_extensions",
+    "typing_extensions", "filelock",
 }  # fmt: skip
 EXTRAS = {"lightning_fabric", "torch.utils.tensorboard", "scipy", "skimage", "matplotlib"}
 
-FILE_SIDE_OF_MODELS = {"models.checkpoints", "models.zoo"}
+FILE_SIDE_OF_MODELS = {"models.checkpoints", "models.download", "models.layouts", "models.zoo"}
 NOT_IN_MODELS = {"numpy", "PIL", "cv2"}
 FILE_LIBRARIES = {"pathlib", "os", "io", "shutil", "tempfile", "safetensors"}
 FILE_CALLS = {"open", "torch.load", "torch.save"}

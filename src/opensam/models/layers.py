@@ -75,7 +75,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Te
     Where gradients are kept, the formula is written out: the fused kernel gives none to a bias, and on a CPU its
     backward pass over few queries or keys takes twice the time of plain products.
     """
-    if torch.is_grad_enabled() and (bias is not None or q.device.type == "cpu"):
+    if torch.is_grad_enabled() and (bias is not None or q.is_cpu):
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
         return (scores if bias is None else scores + bias).softmax(dim=-1).to(v.dtype) @ v
     return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q.dtype))

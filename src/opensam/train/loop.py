@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning_fabric
 import numpy as np
 import torch
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
 from opensam.config import Config
@@ -79,7 +77,10 @@ class Trainer:
 
     def __init__(self, sam: Sam, mixture: Mixture, config: TrainConfig, folder: Path) -> None:
         self.config, self.mixture, self.folder = config, mixture, folder
-        self.fabric = lightning_fabric.Fabric(
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
+
+        self.fabric = Fabric(
             devices=config.devices,
             precision=config.precision,  # type: ignore[arg-type]
             # A round without clicks or logits leaves some parameters without gradient.
