@@ -282,13 +282,19 @@ def test_limits_take_evenly_spaced_images_and_masks(tmp_path):
     assert [x for x, _ in method.calls[0][0][:, 0]] == [8, 8 + 7 * 3, 8 + 7 * 6]
 
 
-def test_two_processes_give_what_one_gives(tmp_path):
+def test_two_processes_give_what_one_gives(sam, tmp_path):
     write_two_datasets(tmp_path)
-    config = ClicksConfig(data=tmp_path)
-    one, two = (run_clicks(GrabCut(), config, method="GrabCut", workers=workers) for workers in (1, 2))
+    config, segmenter = ClicksConfig(data=tmp_path), SamSegmenter(sam)
+    one, two = (run_clicks(segmenter, config, method="small", workers=workers) for workers in (1, 2))
     assert {name: (d.masks, d.scores) for name, d in one.datasets.items()} == {
         name: (d.masks, d.scores) for name, d in two.datasets.items()
     }
+
+
+def test_an_error_in_another_process_arrives(tmp_path):
+    write_shard(tmp_path / "some.tar", [(np.zeros((*SIZE, 3), np.uint8), [disk((61, 80), (30, 25), 12)])] * 3)
+    with pytest.raises(ValueError, match="some_0 in some"):
+        run_clicks(GrabCut(), ClicksConfig(data=tmp_path), method="GrabCut", workers=2)
 
 
 def test_an_empty_mask_is_not_asked_for(tmp_path):

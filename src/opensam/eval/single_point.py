@@ -7,9 +7,11 @@ is embedded once, and several masks of it play at the same time.
 Letters: P masks that play at the same time, (H, W) the picture.
 """
 
+import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -84,7 +86,7 @@ def run_clicks(
         segmenter: a `ClickSegmenter` gets all scores, a mere `BoxSegmenter` that of boxes.
         config: what to evaluate on.
         method: its name in the report.
-        workers: processes to spread the images over, for a method that uses one core; it is sent to each.
+        workers: processes to spread the images over; the method is copied to each, so it should use one core.
         progress: called after each image.
 
     Returns:
@@ -94,24 +96,50 @@ def run_clicks(
     Raises:
         ValueError: there is no data set in the folder, or a picture, record or mask in it cannot be read.
     """
-    executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers > 1 else None
-    spread = executor.map if executor else map
     datasets = {}
-    try:
+    with _scoring(segmenter, config, workers) as score_all:
         for name, shards in groupby(sorted(list_shards(config.data), key=dataset_name), key=dataset_name):
             start, rows = time.perf_counter(), list[dict[str, float]]()
             pairs = _pairs(list(shards), config.max_images)
-            for images, scores in enumerate(spread(partial(_score_pair, segmenter, config), pairs), start=1):
+            for images, scores in enumerate(score_all(pairs), start=1):
                 rows += scores
                 if progress:
                     progress(Progress(name, images, len(pairs)))
             if rows:
                 seconds = time.perf_counter() - start
                 datasets[name] = DatasetScores(len(pairs), len(rows), seconds, mean_scores(rows))
-    finally:
-        if executor:
-            executor.shutdown(cancel_futures=True)
     return MethodScores(method, datasets)
+
+
+class _Worker:
+    """What a process of the pool keeps: a model is sent to it once, not with every picture."""
+
+    score: Callable[[Pair], list[dict[str, float]]]
+
+
+@contextmanager
+def _scoring(
+    segmenter: BoxSegmenter, config: ClicksConfig, workers: int
+) -> Iterator[Callable[[list[Pair]], Iterator[list[dict[str, float]]]]]:
+    """A function from pictures to their scores, in order, in this process or in so many others."""
+    if workers == 1:
+        yield partial(map, partial(_score_pair, segmenter, config))
+        return
+    # As plain bytes: torch would put the tensors of a model into shared memory, of which a container has little.
+    sent = pickle.dumps(partial(_score_pair, segmenter, config))
+    executor = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (sent,))
+    try:
+        yield partial(executor.map, _score_in_worker)
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _start_worker(sent: bytes) -> None:
+    _Worker.score = pickle.loads(sent)
+
+
+def _score_in_worker(pair: Pair) -> list[dict[str, float]]:
+    return _Worker.score(pair)
 
 
 def _pairs(shards: list[Path], limit: int | None) -> list[Pair]:
