@@ -24,6 +24,7 @@ def tiny(devices: int = 1) -> list[TrainConfig]:
     """
     augment = AugmentConfig(scale=(0.8, 3.0), flip=0.5, color=0.3, grey=0.1)
     segment = SegmentConfig(
+        single_mask_boxes=0.5,
         clicks=2,
         random_clicks=True,
         mask_rounds=0,

@@ -26,6 +26,8 @@ class SegmentConfig(Config):
 
     Attributes:
         box_probability: share of the prompts that start with a box instead of a point.
+        single_mask_boxes: how often a first box is answered with the single mask instead of three (never in the paper).
+            People ask so for a box, because a box is seldom ambiguous.
         clicks: clicks after the first prompt.
         random_clicks: draw the number of clicks of each step from 0 to `clicks`, to save time.
         mask_rounds: rounds without a new click; the last one comes at the end, the others at random places.
@@ -37,6 +39,7 @@ class SegmentConfig(Config):
     """
 
     box_probability: float = 0.5
+    single_mask_boxes: float = 0.0
     clicks: int = 8
     random_clicks: bool = False
     mask_rounds: int = 2
@@ -119,10 +122,12 @@ class SegmentStep(nn.Module):
         """The mean loss over the rounds of one kind of first prompt, and IoU (P,) of the first and last round."""
         total = embeddings.new_zeros((), dtype=torch.float32)
         ious: dict[str, Tensor] = {}
+        draw = torch.rand((), generator=generator, device=embeddings.device)
+        ambiguous = prompts.boxes is None or bool(draw >= self.config.single_mask_boxes)
         for number, adds_click in enumerate(rounds):
             if adds_click:
                 prompts = self._add_click(prompts, targets, generator)
-            logits, predicted = self.sam.decode(embeddings, prompts, multimask_output=number == 0)
+            logits, predicted = self.sam.decode(embeddings, prompts, multimask_output=ambiguous and number == 0)
             logits, predicted = logits.float(), predicted.float()
             loss, actual = self._loss(logits, predicted, targets)
             total = total + loss / len(rounds)
