@@ -1,0 +1,36 @@
+"""The command `opensam`: predict, models, train and eval.
+
+Nothing heavy is imported here: a command imports what it needs when it runs, so that help appears at once.
+"""
+
+import typer
+
+from opensam.cli.evaluate import clicks
+from opensam.cli.models import models
+from opensam.cli.predict import predict
+from opensam.cli.shared import EPILOG, Commands
+from opensam.cli.train import train
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Segment anything: click an object in a photo, get its mask, and train the model yourself.",
+    epilog=EPILOG,
+)
+evaluations = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Measure a model against masks that are known."
+)
+app.command(epilog=EPILOG)(predict)
+app.command(epilog=EPILOG)(models)
+app.command(epilog=EPILOG)(train)
+app.add_typer(evaluations, name="eval")
+evaluations.command(epilog=EPILOG)(clicks)
+
+
+def main() -> None:
+    """Run the command line of this process; ends with `SystemExit`."""
+    app(prog_name="opensam")

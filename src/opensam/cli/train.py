@@ -1,0 +1,156 @@
+"""`opensam train`: run a recipe, show how it goes, and go on where it was interrupted."""
+
+import json
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+from opensam.cli.shared import INTERRUPTED, console, stopped
+
+if TYPE_CHECKING:
+    from opensam.train.loop import Progress, TrainConfig
+
+# What may differ when a run goes on: how it shows and stores itself and reads its data, not what it learns.
+MAY_DIFFER = {"log_every", "save_every", "loader_threads"}
+
+
+def train(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="tiny: the embedded model, from nothing; tiny_gpu: the same on a GPU",
+            metavar="RECIPE",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[Path, typer.Option("--data", help="folder of tars in the SA-1B layout", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)],
+    init: Annotated[Path | None, typer.Option("--init", help="weights to start from instead of random ones")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="change a setting of all stages that run; repeat for more"),
+    ] = None,
+    stage: Annotated[
+        int | None,
+        typer.Option("--stage", min=1, help="only this stage of the recipe, from --init; it writes to OUT/stage-1"),
+    ] = None,
+    devices: Annotated[
+        int, typer.Option("--devices", min=1, help="processes that share the work, each on a device")
+    ] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved config and do nothing")] = False,
+) -> None:
+    """Train a model. Each stage leaves OUT/stage-N/model.safetensors and log.csv; the same command resumes a run."""
+    from opensam.recipes import training
+
+    if recipe not in training.RECIPES:
+        raise ValueError(f"expected a recipe, one of {', '.join(training.RECIPES)}, got {recipe}")
+    stages = training.RECIPES[recipe](devices)
+    if stage is not None:
+        if stage > len(stages):
+            raise ValueError(f"expected --stage from 1 to {len(stages)} for the recipe {recipe}, got {stage}")
+        stages = [stages[stage - 1]]
+    stages = [config.with_overrides(overrides or []) for config in stages]
+    if dry_run:
+        typer.echo(json.dumps([config.model_dump(mode="json") for config in stages], indent=2))
+        return
+    check_same_run(out, stages)
+    try:
+        with TrainingView(out, stages) as view:
+            weights = training.train(stages, data, out, view, init)
+    except KeyboardInterrupt:
+        if _is_first_process():
+            raise stopped(f"interrupted; {how_to_resume(out)}", INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
+    if _is_first_process():
+        typer.echo(str(weights))
+
+
+def check_same_run(out: Path, stages: "list[TrainConfig]") -> None:
+    """A folder holds one run: to go on in it with another config would give weights that no config explains.
+
+    Raises:
+        ValueError: the folder holds a run with another config.
+    """
+    for number, config in enumerate(stages, start=1):
+        path = out / f"stage-{number}" / "run.json"
+        if not path.is_file():
+            continue
+        before, now = (
+            _flat(values) for values in (json.loads(path.read_text())["config"], config.model_dump(mode="json"))
+        )
+        for key in sorted((before.keys() | now.keys()) - MAY_DIFFER):
+            if before.get(key) != now.get(key):
+                raise ValueError(
+                    f"expected {path.parent} to hold a run of the same config, got one with {key}={before.get(key)} "
+                    f"instead of {now.get(key)}; repeat its options to resume it, or choose another --out"
+                )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def how_to_resume(out: Path) -> str:
+    """What to do after Ctrl-C."""
+    checkpoints = sorted(out.glob("stage-*/last.pt"), key=lambda path: path.stat().st_mtime)
+    if not checkpoints:
+        return "nothing was saved yet, so the same command starts again"
+    return f"the same command goes on from the last checkpoint, {checkpoints[-1]}"
+
+
+def _is_first_process() -> bool:
+    """With several devices the others run this command too; they say nothing."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+SHOWN = ("loss", "box_iou", "point_iou", "last_iou")
+
+
+class TrainingView:
+    """How a training run looks on stderr: a bar on a terminal, a line per report anywhere else."""
+
+    def __init__(self, out: Path, stages: "list[TrainConfig]") -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self.out, self.stages = out, stages
+        self.screen = console(sys.stderr)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+            console=self.screen,
+            disable=not self.screen.is_terminal,
+        )
+        self.task = self.bar.add_task("starting", total=None, facts="")
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __call__(self, progress: "Progress") -> None:
+        """Show a report."""
+        # A stage makes its folder when it begins, and begins when the one before has finished.
+        number = sum((self.out / f"stage-{n}").is_dir() for n in range(1, len(self.stages) + 1))
+        config = self.stages[number - 1]
+        images = (progress.steps - progress.step) * config.batch_size * config.devices
+        left = timedelta(seconds=round(images / max(progress.images_per_second, 1e-9)))
+        losses = " ".join(f"{name} {progress.facts[name]:.3f}" for name in SHOWN if name in progress.facts)
+        stage = f"stage {number}/{len(self.stages)}"
+        facts = f"{losses}  {progress.images_per_second:.1f} images/s  {left} left"
+        self.bar.update(self.task, description=stage, completed=progress.step, total=progress.steps, facts=facts)
+        if not self.screen.is_terminal:
+            typer.echo(f"{stage} {progress.step}/{progress.steps} {facts}", err=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.bar.stop()
