@@ -95,6 +95,13 @@ def test_what_is_there_is_not_fetched_again(server: Server, tmp_path: Path) -> N
     assert server.requests == [None]
 
 
+def test_a_file_put_there_by_hand_is_used_and_its_folder_left_alone(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "model.pth").write_bytes(b"by hand")
+    fetch(server.url, tmp_path / "model.pth", SHA256)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pth"]
+    assert server.requests == []
+
+
 def test_a_wrong_file_is_refused_and_deleted(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=f"expected .* to have sha256 {'0' * 64}, got {SHA256}.* by hand"):
         fetch(server.url, tmp_path / "model.pth", "0" * 64)

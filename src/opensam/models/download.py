@@ -7,6 +7,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from filelock import FileLock
+
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes there will be, None if the server does not say."""
 
@@ -34,15 +36,15 @@ def fetch(url: str, path: Path, sha256: str, progress: Progress | None = None) -
         DownloadError: there is no network, the server refuses, the connection keeps breaking, the disk is full or
             closed to us, or the file is not the one expected (it is then deleted).
     """
-    from filelock import FileLock  # comes with torch; only a download needs it
-
+    if path.exists():
+        return  # without a lock: the folder may be read-only
     part = path.with_name(f"{path.name}.part")
     by_hand = f"download {url} by hand and give that file as checkpoint"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f"{path.name}.lock")):
             if path.exists():
-                return
+                return  # somebody else fetched it while we waited
             _fetch_part(url, part, progress)
             with part.open("rb") as file:
                 got = hashlib.file_digest(file, "sha256").hexdigest()
