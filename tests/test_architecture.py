@@ -38,7 +38,7 @@ CORE = {
     "torch", "numpy", "PIL", "cv2", "pycocotools", "safetensors", "pydantic", "typer", "rich",
     "typing_extensions", "filelock",
 }  # fmt: skip
-EXTRAS = {"lightning_fabric", "torch.utils.tensorboard", "scipy", "skimage", "matplotlib"}
+EXTRAS = {"lightning_fabric", "scipy", "skimage", "matplotlib"}
 
 FILE_SIDE_OF_MODELS = {"models.checkpoints", "models.download", "models.layouts", "models.zoo"}
 NOT_IN_MODELS = {"numpy", "PIL", "cv2"}
@@ -362,7 +362,7 @@ PLANTED: list[tuple[Rule, dict[str, str], str]] = [
     (pure_networks, {"models/vit.py": in_function("x.to('cuda:0')")}, "the device 'cuda:0'"),
     (pure_networks, {"models/vit.py": in_function("torch.autocast(x)")}, "uses autocast"),
     (light_core, {"eval/metrics.py": "from scipy import ndimage\n"}, "at once"),
-    (light_core, {"train/loop.py": "from torch.utils.tensorboard import A\n"}, "tensorboard"),
+    (light_core, {"train/loop.py": "from lightning_fabric import Fabric\n"}, "at once"),
     (light_core, {"config.py": "try:\n    import yaml\nexcept ImportError:\n    pass\n"}, "no dependency"),
     (light_core, {"amg.py": in_function("from torchvision.ops import nms")}, "no dependency"),
     (budgets, {"masks.py": "A = 1\n" * (FILE_LINES + 1)}, "masks has 401 lines"),

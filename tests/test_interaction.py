@@ -31,7 +31,8 @@ def test_points_are_pixels_of_the_chosen_cells() -> None:
 
 def test_corrections_say_what_is_missing_and_what_is_too_much() -> None:
     masks = torch.stack([disc(16, 4, 4, 3), disc(16, 4, 4, 3), disc(16, 4, 4, 3)])
-    predictions = torch.stack([torch.zeros(16, 16, dtype=torch.bool), disc(16, 4, 4, 3) | disc(16, 12, 12, 2), masks[2]])
+    nothing = torch.zeros(16, 16, dtype=torch.bool)
+    predictions = torch.stack([nothing, disc(16, 4, 4, 3) | disc(16, 12, 12, 2), masks[2]])
     points, labels = sample_corrections(masks, predictions, 1, seeded())
     assert labels.tolist() == [1, 0, 1], "missed; wrongly added; nothing wrong: a click inside"
     assert (points[1] - 12).norm() <= 2
@@ -41,7 +42,8 @@ def test_corrections_say_what_is_missing_and_what_is_too_much() -> None:
 def test_jittered_boxes_stay_in_the_square_with_corners_in_order() -> None:
     boxes = torch.tensor([[0.0, 0.0, 255.0, 255.0], [10.0, 20.0, 12.0, 21.0]]).repeat(200, 1)
     moved = jitter_boxes(boxes, 256, seeded())
-    assert (moved >= 0).all() and (moved <= 255).all()
+    assert moved.min() >= 0
+    assert moved.max() <= 255
     assert (moved[:, :2] <= moved[:, 2:]).all()
 
 

@@ -157,43 +157,14 @@ def test_polygon_may_leave_the_picture_and_is_rounded():
 
 
 @pytest.mark.parametrize("points", [[], [1, 2], [(1, 2, 3)], [(1, float("nan"))], [(1, float("inf"))]])
-def test_what_is_no_polygon_or_scribble_is_refused(points):
+def test_what_is_no_polygon_is_refused(points):
     with pytest.raises(ValueError, match=r"expected a polygon as finite points \(x, y\) of shape \(K, 2\)"):
         masks.fill_polygons([points], (4, 5))
-    with pytest.raises(ValueError, match="expected a scribble as finite points"):
-        masks.draw_scribble(points, (4, 5), width=1)
-
-
-def test_scribble_follows_its_points():
-    thin = masks.draw_scribble([(1, 1), (3, 1), (3, 9)], (4, 5), width=1)
-    np.testing.assert_array_equal(thin, draw("..... .###. ...#. ...#."))
-    wide = masks.draw_scribble([(-5, 4), (20, 4)], (9, 9), width=5)
-    np.testing.assert_array_equal(wide, draw("......... " * 2 + "######### " * 5 + "......... " * 2))
-
-
-def test_wide_scribble_reaches_in_from_outside():
-    np.testing.assert_array_equal(
-        masks.draw_scribble([(2, -2)], (4, 5), width=6), draw("##### ..#.. ..... .....")
-    )
-    assert not masks.draw_scribble([(2, -9)], (4, 5), width=6).any()
 
 
 def test_far_away_points_do_not_overflow():
-    assert masks.draw_scribble([(-1e300, 1), (1e300, 1)], (4, 5), width=1).sum() == 5
     far = 1e12
     assert masks.fill_polygons([[(-far, -far), (far, -far), (far, far), (-far, far)]], (4, 5)).all()
-
-
-@pytest.mark.parametrize(("width", "pixels"), [(1, 1), (2, 5), (3, 9), (4, 13), (5, 21)])
-def test_scribble_of_one_point_is_a_dot(width, pixels):
-    dot = masks.draw_scribble([(4, 3)], (9, 9), width=width)
-    assert dot[3, 4]
-    assert dot.sum() == pixels
-
-
-def test_scribble_without_width_is_refused():
-    with pytest.raises(ValueError, match="width of at least 1 pixel, got 0"):
-        masks.draw_scribble([(1, 1)], (4, 5), width=0)
 
 
 def test_small_islands_go_and_large_ones_stay():

@@ -130,12 +130,21 @@ def deepest_point(mask: Mask) -> tuple[int, int]:
     Raises:
         ValueError: the mask is empty.
     """
-    if not mask.any():
+    point, depth = deepest_with_depth(mask)
+    if not depth:
         raise ValueError("deepest_point expects a mask with at least one pixel inside, got an empty one.")
-    framed = np.pad(_as_uint8(mask), 1)
-    depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    return point
+
+
+def deepest_with_depth(mask: Mask) -> tuple[tuple[int, int], float]:
+    """`deepest_point` and its squared distance to the outside; depth 0, and a point without meaning, if empty."""
+    # Beyond the picture is outside, so a window around the mask is enough.
+    x0, y0, width, height = cv2.boundingRect(_as_uint8(mask))
+    framed = np.pad(_as_uint8(mask[y0 : y0 + height, x0 : x0 + width]), 1) if width else np.zeros((1, 1), np.uint8)
+    # Squared distances are whole numbers. Unrounded, float noise would choose between equally deep pixels.
+    depth = np.rint(cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) ** 2)
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-    return int(x), int(y)
+    return (x0 + int(x) - 1, y0 + int(y) - 1), float(depth[y, x])
 
 
 def polygons(mask: Mask) -> list[NDArray[np.int32]]:
@@ -160,29 +169,6 @@ def fill_polygons(polygons: Sequence[ArrayLike], size: tuple[int, int]) -> Mask:
     canvas = np.zeros(size, dtype=np.uint8)
     cv2.fillPoly(canvas, [_as_pixels(polygon, "a polygon") for polygon in polygons], (1,))
     return canvas.astype(bool)
-
-
-def draw_scribble(points: ArrayLike, size: tuple[int, int], width: int) -> Mask:
-    """The mask under a brush stroke: the pixels at most width / 2 from its line; one point makes a dot.
-
-    Args:
-        points: (K, 2) points in order, rounded to pixels; they may leave the picture.
-        size: (H, W) of the mask.
-        width: of the brush in pixels, at least 1.
-
-    Raises:
-        ValueError: the points are not (K, 2) finite numbers, or the width is below 1.
-    """
-    if width < 1:
-        raise ValueError(f"draw_scribble expects a width of at least 1 pixel, got {width}.")
-    stroke = _as_pixels(points, "a scribble")
-    stroke = np.concatenate([stroke, stroke[-1:]])  # OpenCV draws nothing for a single point
-    # OpenCV's own thick lines are wider than asked for. The margin lets the brush reach in from outside.
-    margin = width // 2 + 1
-    line = np.ones((size[0] + 2 * margin, size[1] + 2 * margin), dtype=np.uint8)
-    cv2.polylines(line, [stroke + margin], isClosed=False, color=(0,))
-    distance = cv2.distanceTransform(line, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.ascontiguousarray(distance[margin:-margin, margin:-margin] <= width / 2)
 
 
 def remove_small_regions(mask: Mask, min_area: int, mode: Literal["holes", "islands"]) -> Mask:

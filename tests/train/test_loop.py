@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.data.test_samples import rectangle, source
 
 from opensam.data.samples import AugmentConfig, Mixture
 from opensam.models.sam import Sam, SamConfig
@@ -12,7 +13,6 @@ from opensam.models.tiny_vit import TinyViTConfig
 from opensam.train.loop import Progress, TrainConfig, Trainer
 from opensam.train.optim import OptimConfig
 from opensam.train.segment import SegmentConfig
-from tests.data.test_samples import rectangle, source
 
 CONFIG = TrainConfig(
     image_size=64,
@@ -55,19 +55,19 @@ def test_the_same_seed_gives_the_same_losses(mixture: Mixture, tmp_path: Path) -
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(mixture: Mixture, tmp_path: Path) -> None:
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     whole, weights = train(mixture, CONFIG, tmp_path / "whole")
 
     def kill_at_seven(progress: Progress) -> None:
         if progress.step == 7:
-            raise Killed
+            raise KilledError
 
     torch.manual_seed(0)
     config = CONFIG.with_overrides(["save_every=0"])  # a checkpoint after every step
     interrupted = Trainer(Sam(SamConfig(image_encoder=TinyViTConfig(image_size=64))), mixture, config, tmp_path / "cut")
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         interrupted.fit(kill_at_seven)
     rest, resumed = train(mixture, config, tmp_path / "cut")
     assert rest == whole[6:], "step 7 was lost with its checkpoint and is done again"

@@ -40,8 +40,9 @@ def batch() -> Batch:
 
 def test_the_papers_rounds() -> None:
     rounds = plan_rounds(SegmentConfig(), torch.Generator().manual_seed(0))
-    assert len(rounds) == 11 and sum(rounds) == 8
-    assert rounds[0] is False and rounds[-1] is False
+    assert len(rounds) == 11
+    assert sum(rounds) == 8
+    assert (rounds[0], rounds[-1]) == (False, False)
     places = {tuple(plan_rounds(SegmentConfig(), torch.Generator().manual_seed(s))).index(False, 1) for s in range(200)}
     assert len(places) == 9, "the other round without a click comes at a random place"
 
@@ -71,7 +72,7 @@ def test_boxes_and_points_share_a_batch(batch: Batch) -> None:
     oracle = Oracle(batch.masks, batch.image_index)
     SegmentStep(oracle, SegmentConfig())(batch, [False], torch.Generator().manual_seed(3))
     kinds = [(p.boxes is not None, p.count) for p, _ in oracle.asked]
-    assert [kind for kind, _ in kinds] == [True, False] and sum(count for _, count in kinds) == 4
+    assert kinds == [(True, 2), (False, 2)]
 
 
 def test_only_the_best_of_three_masks_is_taught(batch: Batch) -> None:

@@ -45,6 +45,9 @@ def clicks(
     max_images: Annotated[
         int | None, typer.Option("--max-images", min=1, help="at most so many of each data set, evenly spaced")
     ] = None,
+    max_masks: Annotated[
+        int | None, typer.Option("--max-masks", min=1, help="at most so many of each image, evenly spaced")
+    ] = None,
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="processes of one thread; on a GPU only the baseline has them")
     ] = 1,
@@ -59,7 +62,7 @@ def clicks(
     from opensam.eval.single_point import ClicksConfig
 
     list_shards(data)  # a wrong path is worth hearing of before a model is downloaded
-    config = ClicksConfig.model_validate({"data": data, "max_images": max_images})
+    config = ClicksConfig.model_validate({"data": data, "max_images": max_images, "max_masks_per_image": max_masks})
     sam = load_model(model, checkpoint, device)
     if image_size is not None:
         sam = at_image_size(sam, image_size)

@@ -128,7 +128,7 @@ class TrainingView:
             MofNCompleteColumn(),
             TextColumn("{task.fields[facts]}"),
             console=self.screen,
-            disable=not self.screen.is_terminal,
+            disable=not (self.screen.is_terminal and _is_first_process()),
         )
         self.task = self.bar.add_task("starting", total=None, facts="")
 

@@ -19,7 +19,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 import pydantic
 import torch
@@ -36,7 +35,7 @@ from opensam.eval.metrics import (
 )
 from opensam.eval.segmenters import BoxSegmenter, ClickSegmenter, Masks
 from opensam.image import Rgb, read
-from opensam.masks import Mask, mask_to_box
+from opensam.masks import Mask, deepest_point, deepest_with_depth, mask_to_box
 from opensam.prompts import BACKGROUND, FOREGROUND
 
 # The numbers of clicks after which the paper reports (figure 9), and the IoUs of NoC@85 and NoC@90.
@@ -199,7 +198,7 @@ def _play(segmenter: ClickSegmenter, embedding: object, truths: Masks) -> list[d
     """
     count = len(truths)
     points, labels = np.zeros((count, CLICK_LIMIT, 2)), np.ones((count, CLICK_LIMIT), dtype=np.int64)
-    points[:, 0] = [_deepest(truth)[0] for truth in truths]
+    points[:, 0] = [deepest_point(truth) for truth in truths]
     answer = segmenter.segment_clicks(embedding, points[:, :1], labels[:, :1], None, multimask_output=True)
     choice = answer.iou_predictions.argmax(axis=1)
     candidates = np.stack([iou(masks, truth) for masks, truth in zip(answer.masks, truths, strict=True)])
@@ -233,22 +232,9 @@ def _next_click(truth: Mask, answer: Mask) -> tuple[tuple[int, int], int]:
 
     The two are regions of their own: a point between them would be right at the border of the mask.
     """
-    missing, missing_depth = _deepest(truth & ~answer)
-    surplus, surplus_depth = _deepest(answer & ~truth)
+    missing, missing_depth = deepest_with_depth(truth & ~answer)
+    surplus, surplus_depth = deepest_with_depth(answer & ~truth)
     return (missing, FOREGROUND) if missing_depth >= surplus_depth else (surplus, BACKGROUND)
-
-
-def _deepest(region: Mask) -> tuple[tuple[int, int], float]:
-    """The pixel (x, y) farthest from the outside, topmost then leftmost, and its squared depth; 0 if empty.
-
-    Beyond the picture is outside, so a window around the region is enough.
-    """
-    x0, y0, width, height = cv2.boundingRect(region.view(np.uint8))
-    framed = np.pad(region[y0 : y0 + height, x0 : x0 + width].view(np.uint8), 1)
-    # Squared distances are whole numbers. Unrounded, float noise would choose between equally deep pixels.
-    depth = np.rint(cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) ** 2)
-    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-    return (x0 + int(x) - 1, y0 + int(y) - 1), float(depth[y, x])
 
 
 def _goes_on(ious: list[float]) -> bool:
