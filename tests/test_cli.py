@@ -599,8 +599,10 @@ def test_a_training_process_that_gets_ctrl_c_ends_cleanly(shards, tmp_path):
     pytest.importorskip("lightning_fabric")
     options = [*SMALL_OPTIONS, "--set", "steps=100000", "--stage", "1"]
     command = ["train", "tiny", "--data", str(shards), "--out", str(tmp_path / "run"), *options]
+    # A shell's background job ignores Ctrl-C and hands that on; this process shall not.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import opensam.__main__"
     process = subprocess.Popen(
-        [sys.executable, "-m", "opensam", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     with process:
         deadline = time.monotonic() + 240
