@@ -1,10 +1,9 @@
 """Typed, frozen settings: dotted overrides in, `run.json` out."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from uuid import uuid4
 
 import pydantic
 
@@ -67,9 +66,8 @@ def write_run_json(folder: Path, config: Config, **facts: Any) -> Path:
     """Write `run.json` (the config and facts such as commit, versions, seed, device) atomically; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"config": config.model_dump(mode="json"), **facts}, indent=2) + "\n"
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
     path = folder / "run.json"
-    os.replace(temporary, path)
+    temporary = folder / f".{uuid4().hex}.tmp"
+    temporary.write_text(text)
+    temporary.replace(path)
     return path

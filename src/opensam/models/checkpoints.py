@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from opensam.models.layouts import (
@@ -155,7 +155,7 @@ def save(sam: Sam, path: str | Path, *, half: bool = False) -> None:
     }
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
-        save_file(tensors, temporary, metadata)
+        temporary.write_bytes(serialize(tensors, metadata))  # save_file hides its file from other users
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ class ModelSpec:
         name: the name.
         aliases: shorter names.
         description: one line.
-        license: SPDX name of the licence of the weights.
+        license: licence of the weights.
         config: sizes.
         params: number of parameters.
         file: the weights inside the package, else None.
@@ -56,16 +56,16 @@ MODELS = (
     ModelSpec(
         name="opensam_tiny",
         aliases=("tiny",),
-        description="TinyViT, trained by opensam from nothing on open data; inside the package, the default",
-        license="Apache-2.0",
-        config=SamConfig(image_encoder=TinyViTConfig()),
+        description="TinyViT over 448 px, trained by opensam from nothing; inside the package, the default",
+        license="Apache-2.0; some training data for research only",
+        config=SamConfig(image_encoder=TinyViTConfig(image_size=448)),
         params=9_808_452,
         file="weights/opensam_tiny.safetensors",
     ),
     ModelSpec(
         name="mobile_sam",
         aliases=("vit_t",),
-        description="TinyViT distilled from SAM ViT-H (MobileSAM): close to ViT-B at a tenth of the size",
+        description="MobileSAM: TinyViT distilled from SAM ViT-H",
         license="Apache-2.0",
         config=SamConfig(image_encoder=TinyViTConfig()),
         params=9_808_452,
@@ -90,7 +90,7 @@ MODELS = (
     ModelSpec(
         name="sam_vit_l",
         aliases=("vit_l",),
-        description="Segment Anything, ViT-L: nearly as good as ViT-H at half the cost",
+        description="Segment Anything, ViT-L: half the parameters of ViT-H",
         license="Apache-2.0",
         config=SamConfig(
             image_encoder=ViTConfig(embed_dim=1024, depth=24, num_heads=16, global_attn_indexes=(5, 11, 17, 23))

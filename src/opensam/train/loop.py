@@ -123,6 +123,7 @@ class Trainer:
                 self.save()
                 saved = time.monotonic()
         self.save()
+        self.fabric.barrier()  # the others may need what the first one wrote
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
         rate = learning_rate(self.step, self.config.steps, self.config.optim)
