@@ -1,6 +1,6 @@
 """Make the weights of a run the embedded model: fp16 safetensors under the zoo's name and config.
 
-    python tools/package_weights.py runs/tiny/stage-3/model.safetensors
+python tools/package_weights.py runs/tiny/stage-3/model.safetensors
 """
 
 import sys
