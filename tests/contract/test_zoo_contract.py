@@ -46,7 +46,11 @@ def test_shapes_from_pixels_to_masks(spec: ModelSpec) -> None:
 
 @every_row
 def test_the_weights_say_which_model_they_belong_to(spec: ModelSpec) -> None:
-    assert infer_config(build(spec).state_dict()) == spec.config
+    inferred = infer_config(build(spec).state_dict())
+    if spec.config.image_encoder.kind == "tiny_vit":  # its shapes do not tell its square: MobileSAM's is assumed
+        assert inferred.image_size == 1024
+        inferred = inferred.with_overrides([f"image_encoder.image_size={spec.config.image_size}"])
+    assert inferred == spec.config
 
 
 @every_row
@@ -66,7 +70,7 @@ def test_weights_come_from_the_package_or_from_a_checked_download(spec: ModelSpe
 @every_row
 def test_a_row_is_described(spec: ModelSpec) -> None:
     assert re.fullmatch(r"[a-z0-9_]+", spec.name)
-    assert spec.license == "Apache-2.0"
+    assert spec.license.startswith("Apache-2.0")
     assert 20 < len(spec.description) < 100
     assert "\n" not in spec.description
 

@@ -19,7 +19,7 @@ def tiny(devices: int = 1) -> list[TrainConfig]:
     """The embedded model, from random weights on a few thousand pictures: small squares first, 1024 at the end.
 
     Cross-entropy takes the place of focal loss: from random weights and with small batches, focal loss drives every
-    mask to empty within a hundred steps and leaves it there. `docs/models/opensam_tiny.md` has the cost and the
+    mask to empty within a hundred steps and leaves it there. `src/opensam/weights/opensam_tiny.md` has the cost and the
     numbers of the released weights.
     """
     augment = AugmentConfig(scale=(0.8, 3.0), flip=0.5, color=0.3, grey=0.1)
