@@ -19,35 +19,33 @@ def tiny(devices: int = 1) -> list[TrainConfig]:
     """The embedded model, from random weights on a few thousand pictures: small squares first, 1024 at the end.
 
     Cross-entropy takes the place of focal loss: from random weights and with small batches, focal loss drives every
-    mask to empty within a hundred steps and leaves it there. `src/opensam/weights/opensam_tiny.md` has the cost and the
-    numbers of the released weights.
+    mask to empty within a hundred steps and leaves it there. The model card beside the weights has
+    the cost and the numbers of the released ones, which had no third stage yet.
     """
-    augment = AugmentConfig(scale=(0.8, 3.0), flip=0.5, color=0.3, grey=0.1)
-    segment = SegmentConfig(
-        single_mask_boxes=0.5,
-        clicks=2,
-        random_clicks=True,
-        mask_rounds=0,
-        mask_loss="cross_entropy",
-        mask_weight=2.0,
-        dice_weight=2.0,
-        grouping_weight=1.0,
-    )
-    optim = OptimConfig(lr=8e-4, final_lr=2e-4, warmup=200, betas=(0.9, 0.98), weight_decay=0.05, ema=0.998)
     young = TrainConfig(
         image_size=224,
         batch_size=4,
         masks_per_image=6,
         steps=4000,
         devices=devices,
-        segment=segment,
-        augment=augment,
-        optim=optim,
+        segment=SegmentConfig(
+            single_mask_boxes=0.5,
+            clicks=0,
+            mask_rounds=0,
+            mask_loss="cross_entropy",
+            mask_weight=2.0,
+            dice_weight=2.0,
+            iou_weight=2.0,
+            grouping_weight=0.5,
+        ),
+        augment=AugmentConfig(scale=(0.8, 2.6), flip=0.5, color=0.3, grey=0.1),
+        optim=OptimConfig(lr=8e-4, final_lr=1.5e-4, warmup=200, betas=(0.9, 0.98), weight_decay=0.05, ema=0.998),
     )
     grown = young.with_overrides(
         [
-            *("image_size=448", "batch_size=2", "steps=1500", "seed=1", "augment.scale=[0.8,2.0]"),
-            *("segment.clicks=3", "segment.grouping_weight=0.3", "optim.lr=2e-4", "optim.final_lr=1e-4"),
+            *("image_size=448", "batch_size=2", "steps=1000", "seed=1", "augment.scale=[0.8,1.8]"),
+            *("segment.clicks=2", "segment.random_clicks=true", "segment.grouping_weight=0.2"),
+            *("optim.lr=3e-4", "optim.final_lr=1e-5", "optim.warmup=50", "optim.ema=0.99"),
         ]
     )
     final = grown.with_overrides(
@@ -65,9 +63,9 @@ def tiny_gpu(devices: int = 1) -> list[TrainConfig]:
     Not measured yet: no run of it has been made.
     """
     young, grown, final = tiny(devices)
-    shared = ["loader_threads=14", "save_every=60", "optim.ema=0.9995"]
+    shared = ["loader_threads=14", "save_every=60", "optim.ema=0.9995", "segment.random_clicks=true"]
     return [
-        young.with_overrides([*shared, "batch_size=64", "masks_per_image=8", "steps=12000", "segment.clicks=3"]),
+        young.with_overrides([*shared, "batch_size=64", "masks_per_image=8", "steps=12000", "segment.clicks=2"]),
         grown.with_overrides([*shared, "batch_size=48", "masks_per_image=8", "steps=8000", "segment.clicks=4"]),
         final.with_overrides(
             [
