@@ -23,9 +23,7 @@ def sample_cells(region: Tensor, generator: torch.Generator) -> Tensor:
 
 def sample_points(region: Tensor, cell: int, generator: torch.Generator) -> Tensor:
     """One pixel per region, uniformly: (P, G, G) bool -> (P, 2) float (x, y) in the input frame."""
-    cells = sample_cells(region, generator)
-    inside = torch.randint(cell, cells.shape, generator=generator, device=cells.device)
-    return (cells * cell + inside).float()
+    return _pixels(sample_cells(region, generator), cell, generator)
 
 
 def jitter_boxes(boxes: Tensor, image_size: int, generator: torch.Generator) -> Tensor:
@@ -64,5 +62,10 @@ def sample_corrections(
     errors = torch.where(errors.flatten(1).any(dim=1)[:, None, None], errors, masks)
     cells = sample_cells(errors, generator)
     wanted = masks[torch.arange(len(masks), device=masks.device), cells[:, 1], cells[:, 0]]
+    return _pixels(cells, cell, generator), torch.where(wanted, FOREGROUND, BACKGROUND)
+
+
+def _pixels(cells: Tensor, cell: int, generator: torch.Generator) -> Tensor:
+    """A pixel of each cell, uniformly: (P, 2) int64 -> (P, 2) float (x, y) in the input frame."""
     inside = torch.randint(cell, cells.shape, generator=generator, device=cells.device)
-    return (cells * cell + inside).float(), torch.where(wanted, FOREGROUND, BACKGROUND)
+    return (cells * cell + inside).float()
