@@ -482,7 +482,8 @@ def shards(tmp_path):
     return folder
 
 
-SMALL = ["image_size=64", "batch_size=1", "steps=2", "log_every=1", "precision=32-true", "segment.clicks=1"]
+SMALL = ["image_size=64", "crop_size=null", "batch_size=1", "steps=2", "log_every=1", "precision=32-true"]
+SMALL += ["segment.clicks=1"]
 SMALL_OPTIONS = [part for setting in SMALL for part in ("--set", setting)]
 
 
@@ -524,6 +525,7 @@ def test_dry_run_prints_the_resolved_config(tmp_path):
         (["tiny", "--set", "optim.rate=1"], ["optim.rate", "lr"]),
         (["tiny", "--set", "steps"], ["steps", "="]),
         (["tiny", "--set", "steps=many"], ["steps", "many"]),
+        (["tiny", "--set", "crop_size=250"], ["crop_size", "multiple of 16", "got 250"]),
         (["tiny"], ["no-data", "check the path"]),
     ],
 )

@@ -52,3 +52,8 @@ def test_box_noise_is_a_tenth_of_the_side_but_at_most_20_pixels_at_1024() -> Non
     noise = jitter_boxes(boxes, 1024, seeded()) - boxes
     assert abs(noise.std().item() - 9.4) < 0.4, "sigma 10, clamped at 20"
     assert noise.abs().max().item() == 20
+
+
+def test_careful_users_draw_exact_boxes() -> None:
+    boxes = torch.tensor([[400.0, 400.0, 500.0, 500.0]])
+    assert torch.equal(jitter_boxes(boxes, 1024, seeded(), box_noise=0.0), boxes)

@@ -26,19 +26,22 @@ def sample_points(region: Tensor, cell: int, generator: torch.Generator) -> Tens
     return _pixels(sample_cells(region, generator), cell, generator)
 
 
-def jitter_boxes(boxes: Tensor, image_size: int, generator: torch.Generator) -> Tensor:
-    """Boxes as a hasty user draws them: Gaussian noise of 10 % of the side, at most 20 px at 1024, inside the square.
+def jitter_boxes(
+    boxes: Tensor, image_size: int, generator: torch.Generator, box_noise: float = BOX_NOISE
+) -> Tensor:
+    """Boxes as a hasty user draws them: Gaussian noise on each side, at most 20 px at 1024, inside the square.
 
     Args:
         boxes: (P, 4) XYXY in the input frame.
         image_size: side of the square.
         generator: source of the noise.
+        box_noise: its standard deviation over the side of the box.
 
     Returns:
         (P, 4) XYXY, corners in order.
     """
     sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    noise = torch.randn(boxes.shape, generator=generator, device=boxes.device) * sides * BOX_NOISE
+    noise = torch.randn(boxes.shape, generator=generator, device=boxes.device) * sides * box_noise
     bound = BOX_NOISE_MAX * image_size
     moved = (boxes + noise.clamp(-bound, bound)).clamp(0, image_size - 1)
     return torch.cat([torch.minimum(moved[:, :2], moved[:, 2:]), torch.maximum(moved[:, :2], moved[:, 2:])], dim=1)

@@ -26,9 +26,8 @@ def rectangle(size: tuple[int, int], rows: slice, columns: slice) -> np.ndarray:
 
 
 def test_a_picture_fills_the_square_and_its_mask_the_same_place() -> None:
-    sample = make_sample(
-        source(rectangle((100, 200), slice(20, 60), slice(40, 120))), 128, 4, AugmentConfig(), np.random.default_rng(0)
-    )
+    picture = source(rectangle((100, 200), slice(20, 60), slice(40, 120)))
+    sample = make_sample(picture, 128, 128, 4, AugmentConfig(), np.random.default_rng(0))
     assert sample.image.shape == (3, 64, 128)
     assert sample.masks.shape == (1, 32, 32)
     assert sample.boxes[0].tolist() == pytest.approx([25.6, 12.8, 75.8, 37.4])
@@ -38,29 +37,40 @@ def test_a_picture_fills_the_square_and_its_mask_the_same_place() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_masks_follow_the_picture_through_every_augmentation(seed: int) -> None:
     augment = AugmentConfig(scale=(0.5, 3.0), flip=0.5)
-    sample = make_sample(
-        source(rectangle((90, 120), slice(30, 70), slice(20, 100))), 128, 1, augment, np.random.default_rng(seed)
-    )
+    rng = np.random.default_rng(seed)
+    sample = make_sample(source(rectangle((90, 120), slice(30, 70), slice(20, 100))), 160, 128, 1, augment, rng)
     _, h, w = sample.image.shape
     shown = torch.nn.functional.avg_pool2d(sample.image[:1].float() / 255, 4)[0]
     assert (sample.masks[0, : h // 4, : w // 4] - shown).abs().mean() < 0.02
-    x0, y0, x1, y1 = sample.boxes[0].round().int().tolist()
+    box = sample.boxes[0].round().int()
+    assert (box[2] - box[0]) / (box[3] - box[1]) == pytest.approx(2, rel=0.15), "the whole mask, in the crop or not"
+    x0, x1 = box[0::2].clamp(0, w - 1).tolist()
+    y0, y1 = box[1::2].clamp(0, h - 1).tolist()
     white = sample.image[0] > 127
     ys, xs = white.any(dim=1).nonzero()[:, 0], white.any(dim=0).nonzero()[:, 0]
     shown_box = torch.stack([xs[0], ys[0], xs[-1], ys[-1]])
     assert (torch.tensor([x0, y0, x1, y1]) - shown_box).abs().max() <= 2
 
 
+def test_a_crop_shows_things_as_large_as_the_square_does() -> None:
+    mask = rectangle((64, 64), slice(16, 48), slice(16, 48))
+    sample = make_sample(source(mask), 256, 64, 1, AugmentConfig(), np.random.default_rng(0))
+    assert sample.image.shape == (3, 64, 64)
+    x0, y0, x1, y1 = sample.boxes[0].tolist()
+    assert (x1 - x0 + 1, y1 - y0 + 1) == (128, 128), "half of the picture is half of the square, larger than the crop"
+
+
 def test_masks_of_nearly_everything_and_of_nearly_nothing_are_dropped() -> None:
     whole, speck = rectangle((64, 64), slice(0, 62), slice(0, 64)), rectangle((64, 64), slice(0, 1), slice(0, 2))
     for mask in (whole, speck):
-        assert len(make_sample(source(mask), 64, 4, AugmentConfig(), np.random.default_rng(0)).masks) == 0
+        assert len(make_sample(source(mask), 64, 64, 4, AugmentConfig(), np.random.default_rng(0)).masks) == 0
 
 
 def test_a_batch_says_which_picture_each_mask_belongs_to_and_depends_on_the_seed_alone() -> None:
     mixture = Mixture([source(rectangle((64, 64), slice(8, 8 + n), slice(8, 40))) for n in range(16, 40, 4)], power=0.5)
     augment = AugmentConfig(scale=(0.8, 2.0), flip=0.5, color=0.3, grey=0.1)
-    first, again, other = (make_batch(mixture, 4, 64, 2, augment, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    rngs = (np.random.default_rng(seed) for seed in (1, 1, 2))
+    first, again, other = (make_batch(mixture, 4, 64, 64, 2, augment, rng) for rng in rngs)
     assert len(first.images) == 4
     assert first.image_index.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert torch.equal(first.masks[0], first.masks[1]), "each picture has one mask here, given twice"

@@ -15,13 +15,17 @@ from opensam.train.segment import SegmentConfig, SegmentStep, plan_rounds
 class Oracle(Sam):
     """Answers every prompt with the true mask, and remembers what it was asked."""
 
-    def __init__(self, masks: Tensor, image_index: Tensor) -> None:
-        super().__init__(SamConfig(image_encoder=TinyViTConfig(image_size=64)))
+    def __init__(self, masks: Tensor, image_index: Tensor, image_size: int = 64) -> None:
+        super().__init__(SamConfig(image_encoder=TinyViTConfig(image_size=image_size)))
         self.truth, self.truth_index, self.asked = masks, image_index, list[tuple[Prompts, bool]]()
+        self.origins: list[tuple[int, int]] = []
 
-    def decode(self, image_embeddings: Tensor, prompts: Prompts, multimask_output: bool) -> tuple[Tensor, Tensor]:
+    def decode(
+        self, image_embeddings: Tensor, prompts: Prompts, multimask_output: bool, origin: tuple[int, int] = (0, 0)
+    ) -> tuple[Tensor, Tensor]:
         """The mask of the prompt's picture: these tests have one mask per picture."""
         self.asked.append((prompts, multimask_output))
+        self.origins.append(origin)
         assert prompts.image_index is not None
         logits = 40 * (2 * self.truth[prompts.image_index][:, None] - 1)
         count = 3 if multimask_output else 1
@@ -66,6 +70,23 @@ def test_points_add_up_logits_come_back_and_only_the_first_round_is_ambiguous(ba
     assert first is not None
     x, y = (first[:, 0] / 4).long().T
     assert (batch.masks[torch.arange(4), y, x] == 1).all(), "the first click lies in the mask"
+
+
+def test_crops_lie_anywhere_in_the_square_and_prompts_with_them(batch: Batch) -> None:
+    oracle = Oracle(batch.masks, batch.image_index, image_size=256)
+    step = SegmentStep(oracle, SegmentConfig(box_noise=0.0))
+    for seed in range(40):
+        step(batch, [False, True], torch.Generator().manual_seed(seed))
+    for (prompts, _), (row, column) in zip(oracle.asked, oracle.origins, strict=True):
+        corner, index = torch.tensor([column * 16, row * 16]), prompts.image_index
+        assert index is not None
+        if prompts.boxes is not None:
+            assert torch.equal(prompts.boxes - corner.repeat(2), batch.boxes[index])
+        if prompts.point_coords is not None:
+            x, y = ((prompts.point_coords - corner) / 4).long().unbind(dim=-1)
+            assert (batch.masks[index[:, None], y, x] == 1).all(), "an oracle leaves nothing to correct"
+    rows, columns = (set(places) for places in zip(*oracle.origins, strict=True))
+    assert rows == columns == set(range(13)), "256 - 64 pixels are 12 cells"
 
 
 def test_boxes_and_points_share_a_batch(batch: Batch) -> None:

@@ -1,7 +1,8 @@
 """Training samples: a picture from a mixture of data sets, cropped and scaled, with some of its masks.
 
-Letters: B pictures, P masks of all of them, S side of the model's square, (h, w) picture size inside it, G = S / 4 the
-side of the decoder's mask grid.
+A crop stands for a part of the model's square: a small one costs little and shows things as large as the model will
+see them. Letters: B pictures, P masks of all of them, S side of the crop, (h, w) picture size inside it, G = S / 4 the
+side of its mask grid.
 """
 
 from collections import defaultdict
@@ -28,8 +29,8 @@ class AugmentConfig(Config):
     """How a picture is varied.
 
     Attributes:
-        scale: range of the random scale; 1 makes the longest side fill the square. Large-scale jittering in the paper
-            (A) is (0.1, 2.0).
+        scale: range of the random scale; 1 makes the longest side of the picture as long as the model's square.
+            Large-scale jittering in the paper (A) is (0.1, 2.0).
         flip: probability of a mirror image.
         color: strength of random brightness, contrast and saturation; 0 leaves colours alone.
         grey: probability of a grey picture.
@@ -62,7 +63,7 @@ class Sample:
     Attributes:
         image: (3, h, w) uint8 RGB, at most S on a side.
         masks: (M, G, G) float in [0, 1]: how much of each cell of the mask grid a mask covers.
-        boxes: (M, 4) XYXY in the input frame, tight.
+        boxes: (M, 4) XYXY in pixels of the crop, tight around the whole mask: it may reach out of the crop.
     """
 
     image: Tensor
@@ -122,6 +123,7 @@ def make_batch(
     mixture: Mixture,
     batch_size: int,
     image_size: int,
+    crop_size: int,
     num_masks: int,
     augment: AugmentConfig,
     rng: np.random.Generator,
@@ -133,7 +135,7 @@ def make_batch(
     """
     samples: list[Sample] = []
     while len(samples) < batch_size:
-        sample = make_sample(mixture.draw(rng), image_size, num_masks, augment, rng)
+        sample = make_sample(mixture.draw(rng), image_size, crop_size, num_masks, augment, rng)
         if len(sample.masks):
             samples.append(sample)
     again = [torch.arange(num_masks) % len(sample.masks) for sample in samples]
@@ -146,25 +148,26 @@ def make_batch(
 
 
 def make_sample(
-    source: Source, image_size: int, max_masks: int, augment: AugmentConfig, rng: np.random.Generator
+    source: Source, image_size: int, crop_size: int, max_masks: int, augment: AugmentConfig, rng: np.random.Generator
 ) -> Sample:
-    """Decode, crop, scale and recolour one picture, with at most `max_masks` of its masks chosen at random."""
+    """Decode, scale, crop and recolour one picture, with at most `max_masks` of its masks chosen at random."""
     rgb = image.read(source.picture)
-    window, (h, w) = _random_window(rgb.shape[:2], image_size, augment.scale, rng)
+    window, (h, w) = _random_window(rgb.shape[:2], image_size, crop_size, augment.scale, rng)
     flip = rng.random() < augment.flip
     rgb = _resample(rgb[window], (h, w), flip)
     masks, boxes = [], []
     for i in rng.permutation(len(source.masks))[: 3 * max_masks]:
-        visible = decode_rle(source.masks[i])[window]
+        mask = decode_rle(source.masks[i])
+        visible = mask[window]
         share = float(visible.mean())
         if not 0 < share <= augment.max_area or share * h * w < augment.min_cells * CELL**2:
             continue
         coverage = _resample(visible.astype(np.float32), (h // CELL, w // CELL), flip)
-        masks.append(_pad(coverage, image_size // CELL))
-        boxes.append(_box(visible, (h, w), flip))
+        masks.append(_pad(coverage, crop_size // CELL))
+        boxes.append(_box(mask, window, (h, w), flip))
         if len(masks) == max_masks:
             break
-    grid = image_size // CELL
+    grid = crop_size // CELL
     return Sample(
         image=torch.from_numpy(_recolour(rgb, augment, rng)).permute(2, 0, 1),
         masks=torch.from_numpy(np.stack(masks)) if masks else torch.zeros(0, grid, grid),
@@ -173,16 +176,16 @@ def make_sample(
 
 
 def _random_window(
-    size: tuple[int, ...], image_size: int, scales: tuple[float, float], rng: np.random.Generator
+    size: tuple[int, ...], image_size: int, crop_size: int, scales: tuple[float, float], rng: np.random.Generator
 ) -> tuple[tuple[slice, slice], tuple[int, int]]:
     """A random scale and crop: the window in the picture, and the size that it gets (multiples of a mask cell)."""
     scale = float(np.exp(rng.uniform(*np.log(scales)))) * image_size / max(size)
     slices, target = [], []
     for side in size:
-        shown = max(1, min(side, round(image_size / scale)))
+        shown = max(1, min(side, round(crop_size / scale)))
         start = int(rng.integers(side - shown + 1))
         slices.append(slice(start, start + shown))
-        target.append(int(np.clip(round(shown * scale / CELL) * CELL, CELL, image_size)))
+        target.append(int(np.clip(round(shown * scale / CELL) * CELL, CELL, crop_size)))
     return (slices[0], slices[1]), (target[0], target[1])
 
 
@@ -197,14 +200,18 @@ def _pad(coverage: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
     return np.pad(coverage, ((0, grid - h), (0, grid - w)))
 
 
-def _box(visible: NDArray[np.bool_], size: tuple[int, int], flip: bool) -> tuple[float, float, float, float]:
-    """The tight box of a mask after scaling to `size`: XYXY, both corners inside the mask."""
-    x, y, width, height = cv2.boundingRect(visible.view(np.uint8))
-    sx, sy = size[1] / visible.shape[1], size[0] / visible.shape[0]
-    x0, x1 = x * sx, (x + width) * sx - 1
+def _box(
+    mask: NDArray[np.bool_], window: tuple[slice, slice], size: tuple[int, int], flip: bool
+) -> tuple[float, float, float, float]:
+    """The tight box of a whole mask where `window` of it is scaled to `size`: XYXY, both corners inside the mask."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    rows, columns = window
+    sx, sy = size[1] / (columns.stop - columns.start), size[0] / (rows.stop - rows.start)
+    x0, x1 = (x - columns.start) * sx, (x - columns.start + width) * sx - 1
+    y0, y1 = (y - rows.start) * sy, (y - rows.start + height) * sy - 1
     if flip:
         x0, x1 = size[1] - 1 - x1, size[1] - 1 - x0
-    return x0, y * sy, max(x1, x0), max((y + height) * sy - 1, y * sy)
+    return x0, y0, max(x1, x0), max(y1, y0)
 
 
 def _recolour(rgb: NDArray[np.uint8], augment: AugmentConfig, rng: np.random.Generator) -> NDArray[np.uint8]:

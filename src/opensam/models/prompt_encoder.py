@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from opensam.models.layers import LayerNorm2d
 from opensam.prompts import BACKGROUND, FOREGROUND, NOT_A_POINT, Prompts
 
+EMBEDDING_STRIDE = 16  # pixels per cell of the image embeddings, in every official model
+
 
 class PositionEmbeddingRandom(nn.Module):
     """Sine and cosine of random projections of a position in [0, 1] x [0, 1]."""
@@ -27,12 +29,18 @@ class PositionEmbeddingRandom(nn.Module):
         angles = 2 * math.pi * (centred[..., :1] * matrix[0] + centred[..., 1:] * matrix[1])
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
-    def forward(self, grid: tuple[int, int]) -> Tensor:
-        """The code of every cell centre of an (h, w) grid: (2 * num_pos_feats, h, w)."""
+    def forward(self, grid: tuple[int, int], origin: tuple[int, int], side: float) -> Tensor:
+        """The code of the cell centres of an (h, w) grid: (2 * num_pos_feats, h, w).
+
+        Args:
+            grid: (h, w).
+            origin: (row, column) of its first cell in the square.
+            side: cells along one side of the square.
+        """
         h, w = grid
         matrix = self.get_buffer("positional_encoding_gaussian_matrix")
-        y = (torch.arange(h, device=matrix.device, dtype=matrix.dtype) + 0.5) / h
-        x = (torch.arange(w, device=matrix.device, dtype=matrix.dtype) + 0.5) / w
+        y = (torch.arange(h, device=matrix.device, dtype=matrix.dtype) + (origin[0] + 0.5)) / side
+        x = (torch.arange(w, device=matrix.device, dtype=matrix.dtype) + (origin[1] + 0.5)) / side
         positions = torch.stack([x.expand(h, w), y[:, None].expand(h, w)], dim=-1)
         return self.encode(positions).permute(2, 0, 1)
 
@@ -64,9 +72,10 @@ class PromptEncoder(nn.Module):
         )
         self.no_mask_embed = nn.Embedding(1, embed_dim)
 
-    def dense_pe(self, grid: tuple[int, int]) -> Tensor:
-        """The position code of an (h, w) grid of image embeddings: (1, embed_dim, h, w)."""
-        return self.pe_layer(grid)[None]
+    def dense_pe(self, grid: tuple[int, int], origin: tuple[int, int] = (0, 0)) -> Tensor:
+        """The position code (1, embed_dim, h, w) of an (h, w) grid of image embeddings whose first cell is `origin`."""
+        positions: Tensor = self.pe_layer(grid, origin, self.image_size / EMBEDDING_STRIDE)
+        return positions[None]
 
     def forward(self, prompts: Prompts, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Embed P prompts for an (h, w) grid of image embeddings.

@@ -112,13 +112,20 @@ class Sam(nn.Module):
         embeddings: Tensor = self.image_encoder(pixels)
         return embeddings
 
-    def decode(self, image_embeddings: Tensor, prompts: Prompts, multimask_output: bool) -> tuple[Tensor, Tensor]:
+    def decode(
+        self,
+        image_embeddings: Tensor,
+        prompts: Prompts,
+        multimask_output: bool,
+        origin: tuple[int, int] = (0, 0),
+    ) -> tuple[Tensor, Tensor]:
         """Masks of P prompts over B images.
 
         Args:
-            image_embeddings: (B, 256, h, w).
+            image_embeddings: (B, 256, h, w), of whole squares or of crops of them.
             prompts: P prompts in the input frame; `prompts.image_index` says which image each belongs to.
             multimask_output: True: 3 masks per prompt, for ambiguity; False: 1.
+            origin: (row, column) of the first cell of the embeddings in the square; crops of training have others.
 
         Returns:
             low_res_masks (P, C, 4h, 4w) logits and iou_predictions (P, C), not bounded to [0, 1].
@@ -127,7 +134,7 @@ class Sam(nn.Module):
         sparse, dense = self.prompt_encoder(prompts, grid)
         low_res_masks, iou_predictions = self.mask_decoder(
             image_embeddings=image_embeddings,
-            image_pe=self.prompt_encoder.dense_pe(grid),
+            image_pe=self.prompt_encoder.dense_pe(grid, origin),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
             image_index=prompts.image_index,

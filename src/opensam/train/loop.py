@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import pydantic
 import torch
 from torch import nn
 
 from opensam.config import Config
 from opensam.data.samples import AugmentConfig, Batch, Mixture, make_batch
 from opensam.models import checkpoints
+from opensam.models.prompt_encoder import EMBEDDING_STRIDE
 from opensam.models.sam import Sam
 from opensam.train.optim import OptimConfig, learning_rate, make_average, make_optimizer
 from opensam.train.segment import SegmentConfig, SegmentStep, plan_rounds
@@ -29,7 +31,8 @@ class TrainConfig(Config):
     """One run.
 
     Attributes:
-        image_size: side of the model's square in this run.
+        image_size: side of the model's square.
+        crop_size: side of the crops that the model is trained on, a multiple of 16; None: whole squares.
         batch_size: pictures per step.
         masks_per_image: prompts per picture, on as many of its masks as it has (the paper has at most 64 per GPU).
         steps: optimiser steps.
@@ -42,10 +45,12 @@ class TrainConfig(Config):
         freeze_batch_norm: keep batch-norm statistics and weights as they are, for small batches of large pictures.
         log_every: steps per line of the log.
         save_every: seconds between checkpoints.
+        ordered_positions: a run from random weights begins with `start.order_positions`; the official models did not.
         segment, augment, optim: see there.
     """
 
     image_size: int = 1024
+    crop_size: int | None = None
     batch_size: int = 8
     masks_per_image: int = 8
     steps: int = 1000
@@ -57,9 +62,19 @@ class TrainConfig(Config):
     freeze_batch_norm: bool = False
     log_every: int = 50
     save_every: float = 300.0
+    ordered_positions: bool = False
     segment: SegmentConfig = SegmentConfig()
     augment: AugmentConfig = AugmentConfig()
     optim: OptimConfig = OptimConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _crops_fit(self) -> Self:
+        crop = self.crop_size
+        if crop is not None and (crop % EMBEDDING_STRIDE or not 0 < crop <= self.image_size):
+            raise ValueError(
+                f"expected crop_size as a multiple of {EMBEDDING_STRIDE} up to image_size {self.image_size}, got {crop}"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -148,7 +163,13 @@ class Trainer:
         def make(step: int) -> Batch:
             rng = np.random.default_rng((config.seed, step, self.fabric.global_rank))
             return make_batch(
-                self.mixture, config.batch_size, config.image_size, config.masks_per_image, config.augment, rng
+                self.mixture,
+                config.batch_size,
+                config.image_size,
+                config.crop_size or config.image_size,
+                config.masks_per_image,
+                config.augment,
+                rng,
             )
 
         with ThreadPoolExecutor(threads) as pool:

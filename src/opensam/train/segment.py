@@ -4,7 +4,10 @@ A prompt starts as a random point or a noisy box. Then the simulated user clicks
 model also gets the logits of its previous answer; some rounds add no click, so that the model learns to gain from its
 own logits. The image embedding is computed once for all rounds.
 
-Letters: B pictures, P prompts, C masks per prompt, S side of the model's square, (G, G) the decoder's mask grid.
+The pictures of a batch are crops of the model's square. Where in the square they lie is drawn anew for each step, so
+that the decoder learns positions everywhere.
+
+Letters: B pictures, P prompts, C masks per prompt, (G, G) the mask grid of the crops.
 """
 
 from dataclasses import replace
@@ -15,7 +18,8 @@ from torch import Tensor, nn
 
 from opensam.config import Config
 from opensam.data.samples import CELL, Batch
-from opensam.interaction import jitter_boxes, sample_corrections, sample_points
+from opensam.interaction import BOX_NOISE, jitter_boxes, sample_corrections, sample_points
+from opensam.models.prompt_encoder import EMBEDDING_STRIDE
 from opensam.models.sam import Sam
 from opensam.prompts import FOREGROUND, Prompts
 from opensam.train.losses import coverage_iou, cross_entropy_loss, dice_loss, focal_loss, grouping_loss
@@ -28,6 +32,7 @@ class SegmentConfig(Config):
         box_probability: share of the prompts that start with a box instead of a point.
         single_mask_boxes: how often a first box is answered with the single mask instead of three (never in the paper).
             People ask so for a box, because a box is seldom ambiguous.
+        box_noise: standard deviation of a first box's sides over their length.
         clicks: clicks after the first prompt.
         random_clicks: draw the number of clicks of each step from 0 to `clicks`, to save time.
         mask_rounds: rounds without a new click; the last one comes at the end, the others at random places.
@@ -40,6 +45,7 @@ class SegmentConfig(Config):
 
     box_probability: float = 0.5
     single_mask_boxes: float = 0.0
+    box_noise: float = BOX_NOISE
     clicks: int = 8
     random_clicks: bool = False
     mask_rounds: int = 2
@@ -87,9 +93,13 @@ class SegmentStep(nn.Module):
             ranks first), `point_oracle_iou` (its best mask), `last_iou` (last round).
         """
         sam, device = self.sam, self.sam.device
+        crop_size = batch.masks.shape[-1] * CELL
         pixels = torch.cat([sam.preprocess(picture.to(device)) for picture in batch.images])
-        embeddings = sam.encode(pixels)
-        masks, boxes, index = batch.masks.to(device), batch.boxes.to(device), batch.image_index.to(device)
+        embeddings = sam.encode(pixels[..., :crop_size, :crop_size])
+        masks, index = batch.masks.to(device), batch.image_index.to(device)
+        origin = self._draw_origin(crop_size, generator)
+        shift = EMBEDDING_STRIDE * torch.tensor([origin[1], origin[0]], device=device)
+        boxes = batch.boxes.to(device) + shift.repeat(2)
         order = torch.randperm(len(masks), generator=generator, device=device)
         boxed = round(len(masks) * self.config.box_probability)
         total = embeddings.new_zeros((), dtype=torch.float32)
@@ -99,12 +109,13 @@ class SegmentStep(nn.Module):
             if not len(chosen):
                 continue
             if kind == "box":
-                first = Prompts(boxes=jitter_boxes(boxes[chosen], sam.image_size, generator), image_index=index[chosen])
+                noisy = jitter_boxes(boxes[chosen], sam.image_size, generator, self.config.box_noise)
+                first = Prompts(boxes=noisy, image_index=index[chosen])
             else:
-                points = sample_points(masks[chosen] > 0.5, CELL, generator)[:, None]
+                points = sample_points(masks[chosen] > 0.5, CELL, generator)[:, None] + shift
                 labels = torch.full((len(chosen), 1), FOREGROUND, device=device)
                 first = Prompts(point_coords=points, point_labels=labels, image_index=index[chosen])
-            loss, ious = self._interact(embeddings, first, masks[chosen], rounds, generator)
+            loss, ious = self._interact(embeddings, origin, first, masks[chosen], rounds, generator)
             total = total + loss * (len(chosen) / len(masks))
             facts[f"{kind}_iou"] = ious["first"].mean()
             if kind == "point":
@@ -116,8 +127,20 @@ class SegmentStep(nn.Module):
         facts["loss"] = total.detach()
         return total, facts
 
+    def _draw_origin(self, crop_size: int, generator: torch.Generator) -> tuple[int, int]:
+        """The (row, column) of the embedding cell of the square where the crops begin."""
+        places = (self.sam.image_size - crop_size) // EMBEDDING_STRIDE + 1
+        row, column = torch.randint(places, (2,), generator=generator, device=self.sam.device).tolist()
+        return row, column
+
     def _interact(
-        self, embeddings: Tensor, prompts: Prompts, targets: Tensor, rounds: list[bool], generator: torch.Generator
+        self,
+        embeddings: Tensor,
+        origin: tuple[int, int],
+        prompts: Prompts,
+        targets: Tensor,
+        rounds: list[bool],
+        generator: torch.Generator,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean loss over the rounds of one kind of first prompt, and IoU (P,) of the first and last round."""
         total = embeddings.new_zeros((), dtype=torch.float32)
@@ -126,8 +149,8 @@ class SegmentStep(nn.Module):
         ambiguous = prompts.boxes is None or bool(draw >= self.config.single_mask_boxes)
         for number, adds_click in enumerate(rounds):
             if adds_click:
-                prompts = self._add_click(prompts, targets, generator)
-            logits, predicted = self.sam.decode(embeddings, prompts, multimask_output=ambiguous and number == 0)
+                prompts = self._add_click(prompts, origin, targets, generator)
+            logits, predicted = self.sam.decode(embeddings, prompts, ambiguous and number == 0, origin)
             logits, predicted = logits.float(), predicted.float()
             loss, actual = self._loss(logits, predicted, targets)
             total = total + loss / len(rounds)
@@ -138,11 +161,14 @@ class SegmentStep(nn.Module):
             ious["last"] = actual[rows, best]
         return total, ious
 
-    def _add_click(self, prompts: Prompts, targets: Tensor, generator: torch.Generator) -> Prompts:
+    def _add_click(
+        self, prompts: Prompts, origin: tuple[int, int], targets: Tensor, generator: torch.Generator
+    ) -> Prompts:
         if prompts.mask_input is None:
             raise ValueError("expected the logits of a first answer before a correcting click, got none")
         points, labels = sample_corrections(targets > 0.5, prompts.mask_input[:, 0] > 0, CELL, generator)
-        points, labels = points[:, None], labels[:, None]
+        shift = EMBEDDING_STRIDE * torch.tensor([origin[1], origin[0]], device=points.device)
+        points, labels = points[:, None] + shift, labels[:, None]
         if prompts.point_coords is not None and prompts.point_labels is not None:
             points = torch.cat([prompts.point_coords, points], dim=1)
             labels = torch.cat([prompts.point_labels, labels], dim=1)
