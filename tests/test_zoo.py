@@ -107,7 +107,7 @@ def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_with_the_same_shapes_and_another_config_is_refused(tmp_path: Path) -> None:
     save(make(SamConfig(image_encoder=TinyViTConfig(image_size=512))), tmp_path / "a.safetensors")
-    with pytest.raises(CheckpointError, match="a model with image_size 512 instead of 448; let the file decide"):
+    with pytest.raises(CheckpointError, match="a model with image_size 512 instead of 1024; let the file decide"):
         load("tiny", checkpoint=tmp_path / "a.safetensors")
     assert load(checkpoint=tmp_path / "a.safetensors").image_size == 512
 

@@ -56,9 +56,9 @@ MODELS = (
     ModelSpec(
         name="opensam_tiny",
         aliases=("tiny",),
-        description="TinyViT over 448 px, trained by opensam from nothing; inside the package, the default",
+        description="TinyViT, trained by opensam from nothing; inside the package, the default",
         license="Apache-2.0; some training data for research only",
-        config=SamConfig(image_encoder=TinyViTConfig(image_size=448)),
+        config=SamConfig(image_encoder=TinyViTConfig()),
         params=9_808_452,
         file="weights/opensam_tiny.safetensors",
     ),
