@@ -98,7 +98,7 @@ class SegmentStep(nn.Module):
         embeddings = sam.encode(pixels[..., :crop_size, :crop_size])
         masks, index = batch.masks.to(device), batch.image_index.to(device)
         origin = self._draw_origin(crop_size, generator)
-        shift = EMBEDDING_STRIDE * torch.tensor([origin[1], origin[0]], device=device)
+        shift = _in_pixels(origin, device)
         boxes = batch.boxes.to(device) + shift.repeat(2)
         order = torch.randperm(len(masks), generator=generator, device=device)
         boxed = round(len(masks) * self.config.box_probability)
@@ -167,8 +167,7 @@ class SegmentStep(nn.Module):
         if prompts.mask_input is None:
             raise ValueError("expected the logits of a first answer before a correcting click, got none")
         points, labels = sample_corrections(targets > 0.5, prompts.mask_input[:, 0] > 0, CELL, generator)
-        shift = EMBEDDING_STRIDE * torch.tensor([origin[1], origin[0]], device=points.device)
-        points, labels = points[:, None] + shift, labels[:, None]
+        points, labels = points[:, None] + _in_pixels(origin, points.device), labels[:, None]
         if prompts.point_coords is not None and prompts.point_labels is not None:
             points = torch.cat([prompts.point_coords, points], dim=1)
             labels = torch.cat([prompts.point_labels, labels], dim=1)
@@ -183,3 +182,9 @@ class SegmentStep(nn.Module):
         actual = coverage_iou(logits.detach() > self.sam.mask_threshold, targets[:, None])
         iou_loss = (predicted - actual).square().mean()
         return mask_losses.amin(dim=1).mean() + config.iou_weight * iou_loss, actual
+
+
+def _in_pixels(origin: tuple[int, int], device: torch.device) -> Tensor:
+    """(x, y) in the input frame of the first pixel of the embedding cell (row, column)."""
+    row, column = origin
+    return EMBEDDING_STRIDE * torch.tensor([column, row], device=device)
