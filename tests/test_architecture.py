@@ -15,6 +15,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "opensam"
 
 FLOORS = {
+    -1: {"files"},
     0: {"config", "geometry", "masks", "image"},
     1: {"prompts", "records"},
     2: {"models", "data", "interaction", "distributed"},
@@ -28,6 +29,7 @@ FLOORS = {
     10: {"__main__"},  # only starts cli
 }
 FLOOR_OF = {part: floor for floor, parts in FLOORS.items() for part in parts}
+NOWHERE = -2
 FACES = 8  # from this floor on: screens, servers, printing, the environment
 
 SCREENS = {
@@ -42,7 +44,7 @@ EXTRAS = {"lightning_fabric", "scipy", "skimage", "matplotlib"}
 
 FILE_SIDE_OF_MODELS = {"models.checkpoints", "models.download", "models.layouts", "models.zoo"}
 NOT_IN_MODELS = {"numpy", "PIL", "cv2"}
-FILE_LIBRARIES = {"pathlib", "os", "io", "shutil", "tempfile", "safetensors"}
+FILE_LIBRARIES = {"pathlib", "os", "io", "shutil", "tempfile", "safetensors", "opensam.files"}
 FILE_CALLS = {"open", "torch.load", "torch.save"}
 DEVICES = {"cpu", "cuda", "mps"}
 
@@ -67,8 +69,8 @@ class Source:
 
     @property
     def floor(self) -> int:
-        """The floor, or one below all of them for a module that has none (`unplaced` reports it)."""
-        return FLOOR_OF.get(self.part, -1)
+        """The floor, or NOWHERE for a module that has none (`unplaced` reports it)."""
+        return FLOOR_OF.get(self.part, NOWHERE)
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def public(node: ast.Module | ast.ClassDef) -> Iterator[Function | ast.ClassDef]
 
 def unplaced(sources: list[Source]) -> list[str]:
     """Every module stands on a floor."""
-    return [f"{source.module} stands on no floor; give it one here" for source in sources if source.floor < 0]
+    return [f"{source.module} stands on no floor; give it one here" for source in sources if source.floor == NOWHERE]
 
 
 def upward(sources: list[Source]) -> list[str]:
@@ -174,7 +176,7 @@ def upward(sources: list[Source]) -> list[str]:
     for source in sources:
         for one, target in own_imports(source, modules):
             part = target.split(".")[0]
-            if part != source.part and FLOOR_OF.get(part, -1) >= source.floor:
+            if part != source.part and FLOOR_OF.get(part, NOWHERE) >= source.floor:
                 found.append(f"{source.module}:{one.line} (floor {source.floor}) imports {one.name}")
     return found
 
@@ -341,6 +343,7 @@ PLANTED: list[tuple[Rule, dict[str, str], str]] = [
     (upward, {"masks.py": "if TYPE_CHECKING:\n    from opensam.amg import Amg\n", "amg.py": ""}, "masks:2"),
     (upward, {"masks.py": "from opensam.geometry import Resize\n", "geometry.py": ""}, "geometry.Resize"),
     (upward, {"train/loop.py": "import opensam.export.onnx\n", "export/onnx.py": ""}, "opensam.export"),
+    (upward, {"files.py": "from opensam.masks import area\n", "masks.py": ""}, "files:1 (floor -1)"),
     (upward, {"predictor.py": "from opensam import load\n", "__init__.py": ""}, "opensam.load"),
     (
         cycles,
@@ -357,6 +360,7 @@ PLANTED: list[tuple[Rule, dict[str, str], str]] = [
     (pure_networks, {"models/sam.py": "import numpy as np\n"}, "imports numpy"),
     (pure_networks, {"models/zoo.py": "from PIL import Image\n"}, "imports PIL"),
     (pure_networks, {"models/vit.py": "from pathlib import Path\n"}, "imports pathlib"),
+    (pure_networks, {"models/vit.py": "from opensam.files import replacing\n"}, "imports opensam.files"),
     (pure_networks, {"models/vit.py": in_function("open('a')")}, "calls open"),
     (pure_networks, {"models/vit.py": in_function("torch.load('a')")}, "calls torch.load"),
     (pure_networks, {"models/vit.py": in_function("x.to('cuda:0')")}, "the device 'cuda:0'"),
@@ -403,6 +407,8 @@ ALLOWED = {
     "cli/__init__.py": "import os\nimport typer\nimport opensam\nfrom .show import show\nos.environ['A']\n",
     "cli/show.py": "def show() -> None:\n    'Show.'\n    from matplotlib import pyplot\n    print(1)\n",
     "distributed.py": "import os\nos.environ['RANK']\n",
+    "files.py": "",
+    "image.py": "from opensam.files import replacing\n",
     "geometry.py": "import torch.nn.functional as F\nfrom numpy.typing import NDArray\n",
     "models/sam.py": "from torch import nn\nfrom opensam.geometry import Resize\nfrom .layers import Mlp\n",
     "models/layers.py": "class Mlp:\n    'The cpu does it.'\n    def _hidden(self, x): ...\n",

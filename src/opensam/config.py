@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 from typing import Any, Self, TypeVar
-from uuid import uuid4
 
 import pydantic
+
+from opensam.files import replacing
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
@@ -67,7 +68,6 @@ def write_run_json(folder: Path, config: Config, **facts: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"config": config.model_dump(mode="json"), **facts}, indent=2) + "\n"
     path = folder / "run.json"
-    temporary = folder / f".{uuid4().hex}.tmp"
-    temporary.write_text(text)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text)
     return path

@@ -3,13 +3,11 @@
 It is what `make demo` runs. The photographs are the samples that scikit-image carries, or one of your own.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from uuid import uuid4
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -19,6 +17,7 @@ from rich.table import Table
 
 import opensam
 from opensam import image as images
+from opensam.files import replacing
 from opensam.predictor import Prediction, Predictor
 from opensam.records import ImageInfo, ImageRecord, MaskRecord
 from opensam.view import overlay
@@ -133,9 +132,8 @@ def write_answer(path: Path, scene: Scene, answer: Prediction, drawn: dict[str, 
     image = ImageInfo(image_id=1, width=width, height=height, file_name=scene.file_name)
     images.write_png(path, overlay(scene.picture, best.mask, **drawn))
     images.write_png(path.with_name(f"{path.stem}-mask.png"), best.mask)
-    temporary = path.with_name(f".{uuid4().hex}.tmp")
-    temporary.write_bytes(ImageRecord(image=image, annotations=[record]).to_json())
-    os.replace(temporary, path.with_suffix(".json"))
+    with replacing(path.with_suffix(".json")) as temporary:
+        temporary.write_bytes(ImageRecord(image=image, annotations=[record]).to_json())
 
 
 def table_of(jobs: list[Job]) -> Table:

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 
 from opensam.config import Config
 from opensam.eval.metrics import MethodScores
+from opensam.files import replacing
 
 # Score -> heading of its column, in the order of the table, and the decimals to show.
 COLUMNS = {
@@ -146,12 +146,8 @@ def _as_text(value: Any) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
+from opensam.files import replacing
 from opensam.models.layouts import (
     IMAGENET_HEAD,
     CheckpointError,
@@ -153,12 +153,8 @@ def save(sam: Sam, path: str | Path, *, half: bool = False) -> None:
         "name": sam.name,
         "config": sam.config.model_dump_json(),
     }
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(serialize(tensors, metadata))  # save_file hides its file from other users
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _official(tensors: StateDict) -> StateDict:

@@ -2,17 +2,16 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
-from uuid import uuid4
 
 import safetensors
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from opensam.files import replacing
 from opensam.geometry import Resize
 from opensam.models.sam import Sam
 
@@ -53,21 +52,17 @@ class ImageEmbedding:
         Raises:
             OSError: the file cannot be written.
         """
-        path = Path(path)
         metadata = {
             "format": _FORMAT,
             "model_name": self.model_name,
             "original_size": json.dumps(self.resize.original_size),
             "image_size": json.dumps(self.resize.image_size),
         }
-        temporary = path.with_name(f".{uuid4().hex}.tmp")
         try:
-            save_file({"embeddings": self.embeddings.contiguous()}, temporary, metadata)
-            os.replace(temporary, path)
+            with replacing(path) as temporary:
+                save_file({"embeddings": self.embeddings.contiguous()}, temporary, metadata)
         except safetensors.SafetensorError as error:  # its way to say that a folder is missing or full
             raise OSError(f"cannot write the image embedding {path}: {error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device | str = "cpu") -> Self:

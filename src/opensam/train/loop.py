@@ -5,7 +5,6 @@ would have seen, and a checkpoint needs no state of a data loader.
 """
 
 import csv
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from torch import nn
 
 from opensam.config import Config
 from opensam.data.samples import AugmentConfig, Batch, Mixture, make_batch
+from opensam.files import replacing
 from opensam.models import checkpoints
 from opensam.models.prompt_encoder import EMBEDDING_STRIDE
 from opensam.models.sam import Sam
@@ -196,9 +196,8 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        with replacing(self.checkpoint) as temporary:
+            torch.save(state, temporary)
         averaged = self.average.module
         if not isinstance(averaged, Sam):
             raise TypeError(f"expected the average of a Sam, got {type(averaged).__name__}")
