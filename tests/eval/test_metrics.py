@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from opensam.eval.metrics import DatasetScores, MethodScores, iou, mean_scores, number_of_clicks
+from opensam.eval.metrics import DatasetScores, MethodScores, iou, mean_scores, number_of_clicks, scores_by_size
 
 
 def test_iou_counts_pixels():
@@ -47,6 +47,17 @@ def test_the_mean_is_over_masks_and_then_over_data_sets():
     method = MethodScores("some", datasets)
     assert method.mean == {"box": pytest.approx(0.6)}
     assert method.images_per_second == pytest.approx(0.5)
+
+
+def test_sizes_that_occur_have_means_over_their_masks_and_bounds_belong_to_the_smaller():
+    sizes = scores_by_size(
+        [(1.0, {"box": 0.9}), (0.002, {"box": 0.25}), (0.0001, {"box": 0.75}), (0.0021, {"box": 0.1})]
+    )
+    assert [(one.up_to, one.masks, one.scores) for one in sizes] == [
+        (0.002, 2, {"box": 0.5}),
+        (0.008, 1, {"box": 0.1}),
+        (1.0, 1, {"box": 0.9}),
+    ]
 
 
 @pytest.mark.parametrize("rows", [[], [{"box": 1.0}, {"oracle@1": 1.0}]])

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from opensam.config import Config
-from opensam.eval.metrics import DatasetScores, MethodScores
-from opensam.eval.report import commit_of, markdown_table, run_facts, write_report
+from opensam.eval.metrics import DatasetScores, MethodScores, SizeScores
+from opensam.eval.report import commit_of, markdown_table, run_facts, size_table, write_report
 
 
 class Settings(Config):
@@ -46,6 +46,21 @@ def test_two_methods_stand_side_by_side_where_both_have_a_score():
     assert lines[-1] == "| mean of 2 data sets | 4 | 42 | 0.400 | 0.600 | 0.700 | 0.450 | 6.75 |"
 
 
+def by_size(method, score):
+    return MethodScores(
+        method, theirs().datasets, [SizeScores(0.002, 3, {"box": score}), SizeScores(1.0, 39, {"box": 0.5})]
+    )
+
+
+def test_the_table_by_size_has_a_row_per_size():
+    assert size_table([by_size("tiny", 0.25), by_size("GrabCut", 0.125)]) == (
+        "| size of the mask | masks | tiny: box | GrabCut: box |\n"
+        "| --- | ---: | ---: | ---: |\n"
+        "| up to 0.2 % of the picture | 3 | 0.250 | 0.125 |\n"
+        "| up to 100 % of the picture | 39 | 0.500 | 0.500 |\n"
+    )
+
+
 def test_both_files_hold_the_numbers_and_what_they_depend_on(tmp_path):
     facts = run_facts(device="cpu", seed=3)
     markdown, machine = write_report(tmp_path / "new" / "folder", [ours(), theirs()], Settings(), facts)
@@ -59,6 +74,7 @@ def test_both_files_hold_the_numbers_and_what_they_depend_on(tmp_path):
     assert content["machine"]["threads"] >= 1
     assert content["methods"]["tiny"]["mean"]["box"] == pytest.approx(0.7)
     assert content["methods"]["tiny"]["images_per_second"] == pytest.approx(0.5)
+    assert content["methods"]["tiny"]["sizes"] == []
     few = {"images": 1, "masks": 2, "seconds": 1.0, "scores": {"box": 0.4}}
     assert content["methods"]["GrabCut"]["datasets"]["few"] == few
     assert sorted(path.name for path in markdown.parent.iterdir()) == ["clicks.json", "clicks.md"]

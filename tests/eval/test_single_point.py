@@ -268,6 +268,7 @@ def test_shards_of_a_data_set_belong_together_and_masks_and_images_are_counted(t
     assert counts == {"boxes": (2, 3), "discs": (2, 3)}
     assert steps == [Progress(name, images, 2) for name in ("boxes", "discs") for images in (1, 2)]
     assert all(one.seconds > 0 for one in result.datasets.values())
+    assert sum(size.masks for size in result.sizes) == 6
 
 
 def test_limits_take_evenly_spaced_images_and_masks(tmp_path):
@@ -289,6 +290,7 @@ def test_two_processes_give_what_one_gives(sam, tmp_path):
     assert {name: (d.masks, d.scores) for name, d in one.datasets.items()} == {
         name: (d.masks, d.scores) for name, d in two.datasets.items()
     }
+    assert one.sizes == two.sizes
 
 
 def test_an_error_in_another_process_arrives(tmp_path):

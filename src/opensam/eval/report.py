@@ -68,21 +68,30 @@ def markdown_table(methods: Sequence[MethodScores]) -> str:
         ValueError: there is no method or no data set, or the methods did not run on the same masks.
     """
     _check_comparable(methods)
-    heads, columns = ["data set", "images", "masks"], []
-    for score, (title, _) in COLUMNS.items():
-        owners = [method for method in methods if score in method.mean]
-        heads += [f"{owner.method}: {title}" if len(owners) > 1 else title for owner in owners]
-        columns += [(score, owner) for owner in owners]
+    columns = _columns(methods)
     datasets = methods[0].datasets
     rows = []
     for name, one in datasets.items():
-        values = [_cell(score, method.datasets[name].scores) for score, method in columns]
+        values = [_cell(score, method.datasets[name].scores) for _, score, method in columns]
         rows.append([name, str(one.images), str(one.masks), *values])
     images, masks = (sum(getattr(one, what) for one in datasets.values()) for what in ("images", "masks"))
-    means = [_cell(score, method.mean) for score, method in columns]
+    means = [_cell(score, method.mean) for _, score, method in columns]
     rows.append([f"mean of {len(datasets)} data sets", str(images), str(masks), *means])
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return _as_table(["data set", "images", "masks", *(title for title, _, _ in columns)], rows)
+
+
+def size_table(methods: Sequence[MethodScores]) -> str:
+    """Methods side by side by the size of the mask: a row per size, with means over its masks.
+
+    Raises:
+        ValueError: as `markdown_table`.
+    """
+    _check_comparable(methods)
+    columns, rows = _columns(methods), []
+    for number, size in enumerate(methods[0].sizes):
+        values = [_cell(score, method.sizes[number].scores) for _, score, method in columns]
+        rows.append([f"up to {100 * size.up_to:g} % of the picture", str(size.masks), *values])
+    return _as_table(["size of the mask", "masks", *(title for title, _, _ in columns)], rows)
 
 
 def write_report(
@@ -102,11 +111,13 @@ def write_report(
     Raises:
         ValueError: the methods cannot be compared; nothing is written then.
     """
-    table = markdown_table(methods)
+    tables = (
+        f"{markdown_table(methods)}\nMeans over the masks of a size, all data sets together:\n\n{size_table(methods)}"
+    )
     speeds = [f"{method.method} {method.images_per_second:.2f} images/s" for method in methods]
     conditions = [f"{name}: {_as_text(value)}" for name, value in facts.items()]
     note = "IoU: mean over the masks of a data set. NoC: clicks to that IoU (%), 20 if it is never reached."
-    text = "\n".join([table, note, "", *(f"- {line}" for line in [*speeds, *conditions])]) + "\n"
+    text = "\n".join([tables, note, "", *(f"- {line}" for line in [*speeds, *conditions])]) + "\n"
     content = {
         "config": config.model_dump(mode="json"),
         **facts,
@@ -127,6 +138,20 @@ def _check_comparable(methods: Sequence[MethodScores]) -> None:
         raise ValueError(f"a report expects methods that ran on the same masks, got {asked}; use one config for all.")
 
 
+def _columns(methods: Sequence[MethodScores]) -> list[tuple[str, str, MethodScores]]:
+    """The columns of scores: heading, score and the method that has it."""
+    columns = []
+    for score, (title, _) in COLUMNS.items():
+        owners = [method for method in methods if score in method.mean]
+        columns += [(f"{owner.method}: {title}" if len(owners) > 1 else title, score, owner) for owner in owners]
+    return columns
+
+
+def _as_table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def _cell(score: str, scores: dict[str, float]) -> str:
     return f"{scores[score]:.{COLUMNS[score][1]}f}"
 
@@ -136,6 +161,7 @@ def _as_json(method: MethodScores) -> dict[str, Any]:
         "mean": method.mean,
         "images_per_second": method.images_per_second,
         "datasets": {name: asdict(one) for name, one in method.datasets.items()},
+        "sizes": [asdict(one) for one in method.sizes],
     }
 
 

@@ -32,6 +32,7 @@ from opensam.eval.metrics import (
     iou,
     mean_scores,
     number_of_clicks,
+    scores_by_size,
 )
 from opensam.eval.segmenters import BoxSegmenter, ClickSegmenter, Masks
 from opensam.image import Rgb, read
@@ -43,6 +44,7 @@ REPORTED_CLICKS = (1, 2, 3, 5, 9)
 TARGETS = (0.85, 0.90)
 
 Value = TypeVar("Value")
+Scored = tuple[float, dict[str, float]]  # the share of its picture that a mask covers, and its scores
 
 
 class ClicksConfig(Config):
@@ -90,15 +92,15 @@ def run_clicks(
 
     Returns:
         Per data set the means over masks of `iou@1` ... `iou@9` (after so many clicks), `oracle@1` (the best
-        candidate of the first click), `noc@85` and `noc@90` (clicks to that IoU), and `box`.
+        candidate of the first click), `noc@85` and `noc@90` (clicks to that IoU), and `box`; the same per size of mask.
 
     Raises:
         ValueError: there is no data set in the folder, or a picture, record or mask in it cannot be read.
     """
-    datasets = {}
+    datasets, everything = {}, list[Scored]()
     with _scoring(segmenter, config, workers) as score_all:
         for name, shards in groupby(sorted(list_shards(config.data), key=dataset_name), key=dataset_name):
-            start, rows = time.perf_counter(), list[dict[str, float]]()
+            start, rows = time.perf_counter(), list[Scored]()
             pairs = _pairs(list(shards), config.max_images)
             for images, scores in enumerate(score_all(pairs), start=1):
                 rows += scores
@@ -106,20 +108,23 @@ def run_clicks(
                     progress(Progress(name, images, len(pairs)))
             if rows:
                 seconds = time.perf_counter() - start
-                datasets[name] = DatasetScores(len(pairs), len(rows), seconds, mean_scores(rows))
-    return MethodScores(method, datasets)
+                datasets[name] = DatasetScores(
+                    len(pairs), len(rows), seconds, mean_scores([scores for _, scores in rows])
+                )
+            everything += rows
+    return MethodScores(method, datasets, scores_by_size(everything))
 
 
 class _Worker:
     """What a process of the pool keeps: a model is sent to it once, not with every picture."""
 
-    score: Callable[[Pair], list[dict[str, float]]]
+    score: Callable[[Pair], list[Scored]]
 
 
 @contextmanager
 def _scoring(
     segmenter: BoxSegmenter, config: ClicksConfig, workers: int
-) -> Iterator[Callable[[list[Pair]], Iterator[list[dict[str, float]]]]]:
+) -> Iterator[Callable[[list[Pair]], Iterator[list[Scored]]]]:
     """A function from pictures to their scores, in order, in this process or in so many others."""
     if workers == 1:
         yield partial(map, partial(_score_pair, segmenter, config))
@@ -137,7 +142,7 @@ def _start_worker(sent: bytes) -> None:
     _Worker.score = pickle.loads(sent)
 
 
-def _score_in_worker(pair: Pair) -> list[dict[str, float]]:
+def _score_in_worker(pair: Pair) -> list[Scored]:
     return _Worker.score(pair)
 
 
@@ -152,7 +157,7 @@ def _evenly_spaced(values: list[Value], limit: int | None) -> list[Value]:
     return [values[index * len(values) // limit] for index in range(limit)]
 
 
-def _score_pair(segmenter: BoxSegmenter, config: ClicksConfig, pair: Pair) -> list[dict[str, float]]:
+def _score_pair(segmenter: BoxSegmenter, config: ClicksConfig, pair: Pair) -> list[Scored]:
     try:
         image = read(pair.picture)
         masks = [record.mask for record in _evenly_spaced(pair.record.annotations, config.max_masks_per_image)]
@@ -165,7 +170,10 @@ def _score_pair(segmenter: BoxSegmenter, config: ClicksConfig, pair: Pair) -> li
             f"got {image.shape[:2]}; the record belongs to another picture."
         )
     truths = [mask for mask in masks if mask.any()]  # nothing can be clicked in an empty one
-    return score_image(segmenter, image, np.stack(truths), config.prompts_per_call) if truths else []
+    if not truths:
+        return []
+    rows = score_image(segmenter, image, np.stack(truths), config.prompts_per_call)
+    return [(float(truth.mean()), row) for truth, row in zip(truths, rows, strict=True)]
 
 
 def score_image(segmenter: BoxSegmenter, image: Rgb, truths: Masks, prompts_per_call: int) -> list[dict[str, float]]:
