@@ -35,6 +35,7 @@ test: lint
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check -q .
 	$(PY) -m mypy
 
 clean:

@@ -17,9 +17,7 @@ def build_sam(seed: int) -> Sam:
     In float64, so that results can be compared exactly.
     """
     torch.manual_seed(seed)
-    encoder = TinyViTConfig(
-        image_size=256, embed_dims=(16, 32, 64, 64), depths=(1, 1, 2, 1), num_heads=(1, 1, 2, 2)
-    )
+    encoder = TinyViTConfig(image_size=256, embed_dims=(16, 32, 64, 64), depths=(1, 1, 2, 1), num_heads=(1, 1, 2, 2))
     sam = Sam(SamConfig(image_encoder=encoder)).double().eval()
     with torch.no_grad():
         for mlp in sam.mask_decoder.output_hypernetworks_mlps:

@@ -203,9 +203,7 @@ def screens(sources: list[Source]) -> list[str]:
     found = []
     for source in (source for source in sources if source.floor < FACES):
         found += [
-            f"{source.module}:{one.line} imports {one.name}"
-            for one in imports(source)
-            if within(one.name, SCREENS)
+            f"{source.module}:{one.line} imports {one.name}" for one in imports(source) if within(one.name, SCREENS)
         ]
         for node in ast.walk(source.tree):
             if isinstance(node, ast.Call) and dotted(node.func) == "print":
@@ -235,9 +233,7 @@ def pure_networks(sources: list[Source]) -> list[str]:
         file_side = source.module in FILE_SIDE_OF_MODELS
         banned = NOT_IN_MODELS if file_side else NOT_IN_MODELS | FILE_LIBRARIES
         found += [
-            f"{source.module}:{one.line} imports {one.name}"
-            for one in imports(source)
-            if within(one.name, banned)
+            f"{source.module}:{one.line} imports {one.name}" for one in imports(source) if within(one.name, banned)
         ]
         for node in () if file_side else ast.walk(source.tree):
             if isinstance(node, ast.Call) and dotted(node.func) in FILE_CALLS:
@@ -390,9 +386,7 @@ def plant(folder: Path, files: dict[str, str]) -> list[Source]:
 
 
 @pytest.mark.parametrize(("rule", "files", "sentence"), PLANTED)
-def test_a_planted_violation_is_found(
-    rule: Rule, files: dict[str, str], sentence: str, tmp_path: Path
-) -> None:
+def test_a_planted_violation_is_found(rule: Rule, files: dict[str, str], sentence: str, tmp_path: Path) -> None:
     found = rule(plant(tmp_path, files))
     assert any(sentence in line for line in found), found
 

@@ -13,9 +13,9 @@ from opensam.models.zoo import find
 from opensam.predictor import Predictor
 
 H, W = 120, 200
-IMAGE = np.kron(
-    np.random.default_rng(0).integers(0, 256, (12, 20, 3)), np.ones((10, 10, 1), dtype=int)
-).astype(np.uint8)
+IMAGE = np.kron(np.random.default_rng(0).integers(0, 256, (12, 20, 3)), np.ones((10, 10, 1), dtype=int)).astype(
+    np.uint8
+)
 COORDS, LABELS, BOX = np.array([[90, 60], [20, 100]]), np.array([1, 0]), np.array([40, 30, 120, 110])
 
 
@@ -139,9 +139,7 @@ def test_predict_gives_the_masks_of_the_predictor(sam, predictor, prompt, multim
     assert scores.shape == (count,)
     assert low_res_masks.shape == (count, 64, 64)
     ours = Predictor(sam)
-    answer = ours.predict(
-        ours.embed(IMAGE), **points, boxes=BOX if box else None, multimask_output=multimask_output
-    )
+    answer = ours.predict(ours.embed(IMAGE), **points, boxes=BOX if box else None, multimask_output=multimask_output)
     in_official_order(answer, masks, scores, low_res_masks)
 
 
@@ -265,9 +263,7 @@ def test_the_batched_call_gives_what_the_predictor_gives():
     answers = sam(batched_input, multimask_output=False)
     for answer, image, one in zip(answers, images, batched_input, strict=True):
         predictor.set_image(image)
-        masks, scores, low_res_masks = predictor.predict_torch(
-            None, None, boxes=one["boxes"], multimask_output=False
-        )
+        masks, scores, low_res_masks = predictor.predict_torch(None, None, boxes=one["boxes"], multimask_output=False)
         assert (answer["masks"] == masks).float().mean() > 0.999
         assert torch.allclose(answer["iou_predictions"], scores, atol=1e-5)
         assert torch.allclose(answer["low_res_logits"], low_res_masks, atol=1e-4)

@@ -49,9 +49,7 @@ def test_rle_of_any_layout(mask):
     assert masks.area(rle) == masks.area(mask) == mask.sum()
 
 
-@pytest.mark.parametrize(
-    "counts", ["", "0", "abc", "é", "~~", "o", "ooo0", "5555", "PPPPPPPP", "o" * 40 + "0"]
-)
+@pytest.mark.parametrize("counts", ["", "0", "abc", "é", "~~", "o", "ooo0", "5555", "PPPPPPPP", "o" * 40 + "0"])
 @pytest.mark.parametrize("use", [masks.decode_rle, masks.area])
 def test_damaged_rle_is_refused_and_not_filled_with_noise(counts, use):
     with pytest.raises(ValueError, match="record is damaged or belongs to another picture"):

@@ -147,9 +147,7 @@ def test_what_is_no_record_is_refused_with_the_field(content, reason):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(
-        RecordError, match=r"cannot read .*gone\.json: No such file or directory; check the path"
-    ):
+    with pytest.raises(RecordError, match=r"cannot read .*gone\.json: No such file or directory; check the path"):
         read_image_record(tmp_path / "gone.json")
 
 

@@ -181,9 +181,7 @@ def box_iou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
 def _multiply(values: Coordinates, ratios: tuple[float, ...], what: str) -> Coordinates:
     if not values.ndim or values.shape[-1] != len(ratios):
-        raise ValueError(
-            f"expected {what} in an array of shape (..., {len(ratios)}), got shape {tuple(values.shape)}."
-        )
+        raise ValueError(f"expected {what} in an array of shape (..., {len(ratios)}), got shape {tuple(values.shape)}.")
     if isinstance(values, torch.Tensor):
         # Half precision cannot tell neighbouring pixels of a large picture apart.
         values = values.to(torch.promote_types(values.dtype, torch.float32))

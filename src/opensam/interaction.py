@@ -26,9 +26,7 @@ def sample_points(region: Tensor, cell: int, generator: torch.Generator) -> Tens
     return _pixels(sample_cells(region, generator), cell, generator)
 
 
-def jitter_boxes(
-    boxes: Tensor, image_size: int, generator: torch.Generator, box_noise: float = BOX_NOISE
-) -> Tensor:
+def jitter_boxes(boxes: Tensor, image_size: int, generator: torch.Generator, box_noise: float = BOX_NOISE) -> Tensor:
     """Boxes as a hasty user draws them: Gaussian noise on each side, at most 20 px at 1024, inside the square.
 
     Args:

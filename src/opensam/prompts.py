@@ -163,8 +163,7 @@ def _logits_from_coverage(coverage: NDArray[np.float32]) -> NDArray[np.float32]:
     neighbourhood = cv2.dilate(coverage, np.ones((3, 3), dtype=np.uint8))
     inside = (coverage > 0) & (coverage >= neighbourhood / 2)
     depth, height = (
-        cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        for side in (inside, ~inside)
+        cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for side in (inside, ~inside)
     )
     # Distances run between the centres of cells; the outline passes half a cell before that.
     distance = np.where(inside, depth - 0.5, 0.5 - height)
@@ -178,9 +177,7 @@ def _given(prompts: Prompts) -> dict[str, Tensor]:
 def _check_shape(name: str, value: Tensor | None, expected: tuple[int | None, ...]) -> None:
     if value is None:
         return
-    fits = value.ndim == len(expected) and all(
-        e is None or e == s for e, s in zip(expected, value.shape, strict=True)
-    )
+    fits = value.ndim == len(expected) and all(e is None or e == s for e, s in zip(expected, value.shape, strict=True))
     if not fits:
         wanted = "(" + ", ".join("*" if e is None else str(e) for e in expected) + ")"
         raise ValueError(f"expected {name} of shape {wanted}, got {tuple(value.shape)}")

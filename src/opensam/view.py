@@ -81,9 +81,7 @@ def _masks(masks: ArrayLike | None, size: tuple[int, int]) -> NDArray[np.bool_]:
         return np.zeros((0, *size), dtype=bool)
     array = np.asarray(masks).astype(bool)
     if array.ndim not in (2, 3) or array.shape[-2:] != size:
-        raise ValueError(
-            f"expected masks of shape (H, W) or (M, H, W) with (H, W) = {size}, got {array.shape}"
-        )
+        raise ValueError(f"expected masks of shape (H, W) or (M, H, W) with (H, W) = {size}, got {array.shape}")
     return array.reshape(-1, *size)
 
 

@@ -95,8 +95,7 @@ def test_the_order_of_prompts_and_pictures_does_not_matter(predictor, embeddings
 def test_p_prompts_in_one_call_are_each_alone(predictor, embeddings, one, shifts):
     # prompts of the same kind: the first one, and the same pulled towards the corner of the picture
     same_kind = [one] + [
-        {name: value * shift if name == "point_coords" else value for name, value in one.items()}
-        for shift in shifts
+        {name: value * shift if name == "point_coords" else value for name, value in one.items()} for shift in shifts
     ]
     stacked = {name: np.stack([prompt[name] for prompt in same_kind]) for name in one if name != "image_index"}
     together = predictor.predict(embeddings[0], **stacked)

@@ -94,9 +94,7 @@ def read_state_dict(path: str | Path) -> StateDict:
     return read(path).state_dict
 
 
-def load_into(
-    model: nn.Module, state_dict: Mapping[str, Tensor], source: str | Path, *, assign: bool = False
-) -> None:
+def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], source: str | Path, *, assign: bool = False) -> None:
     """Load weights that must fit a model exactly.
 
     Args:
@@ -114,9 +112,7 @@ def load_into(
         "missing": [key for key in wanted if key not in got],
         "left over": [key for key in got if key not in wanted],
         "of another shape": [
-            f"{key} (expected {shape}, got {got[key]})"
-            for key, shape in wanted.items()
-            if got.get(key, shape) != shape
+            f"{key} (expected {shape}, got {got[key]})" for key, shape in wanted.items() if got.get(key, shape) != shape
         ],
     }
     found = "; ".join(f"{problem}: {some(keys)}" for problem, keys in problems.items() if keys)

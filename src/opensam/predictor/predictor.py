@@ -107,9 +107,7 @@ class Predictor:
         }
         return self._predict([embedding], [_read([embedding], given)])[0]
 
-    def predict_batch(
-        self, embeddings: Sequence[ImageEmbedding], prompts: Sequence[PromptInput]
-    ) -> list[Prediction]:
+    def predict_batch(self, embeddings: Sequence[ImageEmbedding], prompts: Sequence[PromptInput]) -> list[Prediction]:
         """Masks for many prompts of any kinds over many pictures.
 
         Prompts of the same kind and number of points are decoded together, over all pictures.
@@ -193,9 +191,7 @@ class Predictor:
 
     def _check_mode(self) -> None:
         if self.sam.training:
-            raise RuntimeError(
-                "expected the model in eval mode, got it in training mode; call sam.eval() first"
-            )
+            raise RuntimeError("expected the model in eval mode, got it in training mode; call sam.eval() first")
 
 
 @dataclass(frozen=True)

@@ -139,9 +139,7 @@ def _array(name: str, value: Any, shape: tuple[int | None, ...]) -> NDArray[Any]
     extra = array.ndim - len(shape)
     sides = zip(shape, array.shape[extra:], strict=False)
     if extra not in (0, 1) or array.size == 0 or any(side not in (None, got) for side, got in sides):
-        raise ValueError(
-            f"expected {name} of shape {wanted}, or with P in front for P prompts, got {array.shape}"
-        )
+        raise ValueError(f"expected {name} of shape {wanted}, or with P in front for P prompts, got {array.shape}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"expected finite numbers in {name}, got NaN or infinity")
     return array
@@ -159,13 +157,10 @@ def _check_points(coords: NDArray[Any], labels: NDArray[Any], size: tuple[int, i
     wrong = ~np.isin(labels, (FOREGROUND, BACKGROUND, NOT_A_POINT))
     if wrong.any():
         raise ValueError(
-            "expected point labels 1 (foreground), 0 (background) or -1 (not a point), "
-            f"got {float(labels[wrong][0]):g}"
+            f"expected point labels 1 (foreground), 0 (background) or -1 (not a point), got {float(labels[wrong][0]):g}"
         )
     if labels.shape != coords.shape[:-1]:
-        raise ValueError(
-            f"expected one label per point, got {coords.shape[:-1]} points, {labels.shape} labels"
-        )
+        raise ValueError(f"expected one label per point, got {coords.shape[:-1]} points, {labels.shape} labels")
     outside = ((coords < 0) | (coords > size[::-1])).any(axis=-1) & (labels != NOT_A_POINT)
     if outside.any():
         x, y = coords[outside][0]

@@ -226,6 +226,5 @@ class Trainer:
             writer.writerow(f"{value:.6g}" for value in row.values())
 
 
-
 def _seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1)[0])

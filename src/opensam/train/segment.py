@@ -78,9 +78,7 @@ class SegmentStep(nn.Module):
         self.sam = sam
         self.config = config
 
-    def forward(
-        self, batch: Batch, rounds: list[bool], generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch, rounds: list[bool], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Run all rounds on a batch.
 
         Args:
