@@ -35,7 +35,7 @@ test: lint
 
 lint: $(VENV)/.dev
 	$(PY) -m ruff check .
-	$(PY) -m ruff format --check -q .
+	$(PY) -m ruff format --check -q src tests tools
 	$(PY) -m mypy
 
 clean:
