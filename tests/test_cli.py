@@ -489,22 +489,22 @@ SMALL_OPTIONS = [part for setting in SMALL for part in ("--set", setting)]
 
 def test_train_runs_a_stage_and_says_where_the_weights_are(shards, tmp_path, photo):
     pytest.importorskip("lightning_fabric")
-    command = ["train", "tiny", "--data", shards, "--out", tmp_path / "run", "--stage", "2", *SMALL_OPTIONS]
+    command = ["train", "tiny", "--data", shards, "--out", tmp_path / "run", "--stage", "1", *SMALL_OPTIONS]
     result = run(*command)
     assert result.exit_code == 0, result.output
     weights = Path(result.stdout.strip())
-    assert weights == tmp_path / "run" / "stage-2" / "model.safetensors"
-    reports = [line for line in result.stderr.splitlines() if line.startswith("stage 2/2")]
+    assert weights == tmp_path / "run" / "stage-1" / "model.safetensors"
+    reports = [line for line in result.stderr.splitlines() if line.startswith("stage 1/1")]
     assert [line.split()[2] for line in reports] == ["1/2", "2/2"]
     assert all(word in reports[0] for word in ("loss", "images/s", "left"))
     assert run("predict", photo, "--point", "60,45", "--checkpoint", weights, "--out", tmp_path / "out").exit_code == 0
 
     again = run(*command)
     assert again.exit_code == 0
-    assert "stage 2/2" not in again.stderr, "a finished stage is not repeated"
+    assert "stage 1/1" not in again.stderr, "a finished stage is not repeated"
 
     other = run(*command, "--set", "optim.lr=1")
-    assert_one_sentence(other, "stage-2", "optim.lr=0.0004 instead of 1.0", "another --out")
+    assert_one_sentence(other, "stage-1", "optim.lr=0.0008 instead of 1.0", "another --out")
 
 
 def test_dry_run_prints_the_resolved_config(tmp_path):

@@ -37,7 +37,7 @@ def train(
     ] = None,
     stage: Annotated[
         int | None,
-        typer.Option("--stage", min=1, help="only this stage of the recipe, from --init"),
+        typer.Option("--stage", min=1, help="only this stage of the recipe, from --init; it writes to OUT/stage-1"),
     ] = None,
     devices: Annotated[
         int, typer.Option("--devices", min=1, help="processes that share the work, each on a device")
@@ -49,14 +49,14 @@ def train(
 
     if recipe not in training.RECIPES:
         raise ValueError(f"expected a recipe, one of {', '.join(training.RECIPES)}, got {recipe}")
-    stages = dict(enumerate(training.RECIPES[recipe](devices), start=1))
+    stages = training.RECIPES[recipe](devices)
     if stage is not None:
-        if stage not in stages:
+        if stage > len(stages):
             raise ValueError(f"expected --stage from 1 to {len(stages)} for the recipe {recipe}, got {stage}")
-        stages = {stage: stages[stage]}
-    stages = {number: config.with_overrides(overrides or []) for number, config in stages.items()}
+        stages = [stages[stage - 1]]
+    stages = [config.with_overrides(overrides or []) for config in stages]
     if dry_run:
-        typer.echo(json.dumps([config.model_dump(mode="json") for config in stages.values()], indent=2))
+        typer.echo(json.dumps([config.model_dump(mode="json") for config in stages], indent=2))
         return
     check_same_run(out, stages)
     try:
@@ -70,13 +70,13 @@ def train(
         typer.echo(str(weights))
 
 
-def check_same_run(out: Path, stages: "dict[int, TrainConfig]") -> None:
+def check_same_run(out: Path, stages: "list[TrainConfig]") -> None:
     """A folder holds one run: to go on in it with another config would give weights that no config explains.
 
     Raises:
         ValueError: the folder holds a run with another config.
     """
-    for number, config in stages.items():
+    for number, config in enumerate(stages, start=1):
         path = out / f"stage-{number}" / "run.json"
         if not path.is_file():
             continue
@@ -117,7 +117,7 @@ SHOWN = ("loss", "box_iou", "point_iou", "last_iou")
 class TrainingView:
     """How a training run looks on stderr: a bar on a terminal, a line per report anywhere else."""
 
-    def __init__(self, out: Path, stages: "dict[int, TrainConfig]") -> None:
+    def __init__(self, out: Path, stages: "list[TrainConfig]") -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self.out, self.stages = out, stages
@@ -139,12 +139,12 @@ class TrainingView:
     def __call__(self, progress: "Progress") -> None:
         """Show a report."""
         # A stage makes its folder when it begins, and begins when the one before has finished.
-        number = max(n for n in self.stages if (self.out / f"stage-{n}").is_dir())
-        config = self.stages[number]
+        number = sum((self.out / f"stage-{n}").is_dir() for n in range(1, len(self.stages) + 1))
+        config = self.stages[number - 1]
         images = (progress.steps - progress.step) * config.batch_size * config.devices
         left = timedelta(seconds=round(images / max(progress.images_per_second, 1e-9)))
         losses = " ".join(f"{name} {progress.facts[name]:.3f}" for name in SHOWN if name in progress.facts)
-        stage = f"stage {number}/{max(self.stages)}"
+        stage = f"stage {number}/{len(self.stages)}"
         facts = f"{losses}  {progress.images_per_second:.1f} images/s  {left} left"
         self.bar.update(self.task, description=stage, completed=progress.step, total=progress.steps, facts=facts)
         if not self.screen.is_terminal:

@@ -88,7 +88,7 @@ RECIPES: dict[str, Callable[[int], list[TrainConfig]]] = {"tiny": tiny, "tiny_gp
 
 
 def train(
-    stages: dict[int, TrainConfig],
+    stages: list[TrainConfig],
     data: Path,
     folder: Path,
     on_progress: Callable[[Progress], None],
@@ -100,7 +100,7 @@ def train(
     the same call resumes a run.
 
     Args:
-        stages: configs by number, in order; stage n writes to `folder/stage-n`.
+        stages: configs; stage n writes to `folder/stage-n`.
         data: folder of shards in the SA-1B layout.
         folder: of the run.
         on_progress: called every `log_every` steps by the first process.
@@ -110,13 +110,11 @@ def train(
         The averaged weights of the last stage.
 
     Raises:
-        ValueError: no stages, no data, or weights that do not fit.
+        ValueError: no data, or weights that do not fit.
     """
-    if not stages:
-        raise ValueError("expected at least one stage, got none")
-    mixture = Mixture.from_shards(data, next(iter(stages.values())).mixture_power)
+    mixture = Mixture.from_shards(data, stages[0].mixture_power)
     weights = init
-    for number, config in stages.items():
+    for number, config in enumerate(stages, start=1):
         torch.manual_seed(config.seed)
         sam = Sam(SamConfig(image_encoder=TinyViTConfig(image_size=config.image_size)))
         if weights is None and config.ordered_positions:
@@ -127,4 +125,6 @@ def train(
         write_run_json(stage_folder, config, data=str(data), init=str(weights) if weights else None)
         Trainer(sam, mixture, config, stage_folder).fit(on_progress)
         weights = stage_folder / "model.safetensors"
-    return stage_folder / "model.safetensors"
+    if weights is None:
+        raise ValueError("expected at least one stage, got none")
+    return weights
