@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 # What RITM, FocalClick and SimpleClick, the paper's baselines, count to.
 CLICK_LIMIT = 20
 
-# Upper bounds of the share of its picture that a mask covers; from one to the next its sides double. COCO's small
-# objects end at 0.3 % of a picture of 640 x 480, its medium ones at 3 %.
+# Upper bounds of the share of its picture that a mask covers; up to 12 %, its sides double from one to the
+# next. COCO's small objects end at 0.3 % of a picture of 640 x 480, its medium ones at 3 %.
 SIZES = (0.002, 0.008, 0.03, 0.12, 1.0)
 
 

@@ -136,7 +136,6 @@ def save(sam: Sam, path: str | Path, *, half: bool = False) -> None:
     Raises:
         ValueError: `half`, and a weight is too large for float16.
     """
-    path = Path(path)
     tensors = {key: value.detach().cpu().contiguous() for key, value in sam.state_dict().items()}
     for key, parameter in sam.named_parameters():
         if half and parameter.ndim >= 2:

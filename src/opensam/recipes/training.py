@@ -71,13 +71,13 @@ def tiny_gpu(devices: int = 1) -> list[TrainConfig]:
     Not measured yet: no run of it has been made.
     """
     young, grown, final = tiny(devices)
-    shared = ["loader_threads=14", "save_every=60", "optim.ema=0.9995", "segment.random_clicks=true"]
+    shared = ["loader_threads=14", "save_every=60", "optim.ema=0.9995", "masks_per_image=8"]
     return [
-        young.with_overrides([*shared, "batch_size=64", "masks_per_image=8", "steps=12000", "segment.clicks=2"]),
-        grown.with_overrides([*shared, "batch_size=48", "masks_per_image=8", "steps=8000", "segment.clicks=4"]),
+        young.with_overrides([*shared, "batch_size=64", "steps=12000", "segment.clicks=2"]),
+        grown.with_overrides([*shared, "batch_size=48", "steps=8000", "segment.clicks=4"]),
         final.with_overrides(
             [
-                *(*shared, "batch_size=16", "masks_per_image=8", "steps=4000", "freeze_batch_norm=false"),
+                *(*shared, "batch_size=16", "steps=4000", "freeze_batch_norm=false"),
                 *("segment.clicks=8", "segment.mask_rounds=2"),
             ]
         ),
