@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from opensam.data.samples import AugmentConfig, Mixture, Source, make_batch, make_sample
+from opensam.data.mixture import Mixture, Source
+from opensam.data.samples import AugmentConfig, make_batch, make_sample
 from opensam.masks import encode_rle
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from tests.data.test_samples import rectangle, source
 
-from opensam.data.samples import AugmentConfig, Mixture
+from opensam.data.mixture import Mixture
+from opensam.data.samples import AugmentConfig
 from opensam.models.sam import Sam, SamConfig
 from opensam.models.tiny_vit import TinyViTConfig
 from opensam.train.loop import Progress, TrainConfig, Trainer

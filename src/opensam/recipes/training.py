@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from opensam.config import write_run_json
-from opensam.data.samples import AugmentConfig, Mixture
+from opensam.data.mixture import Mixture
+from opensam.data.samples import AugmentConfig
 from opensam.models import checkpoints
 from opensam.models.sam import Sam, SamConfig
 from opensam.models.tiny_vit import TinyViTConfig

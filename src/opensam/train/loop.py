@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from opensam.config import Config
-from opensam.data.samples import AugmentConfig, Batch, Mixture, make_batch
+from opensam.data.mixture import Mixture
+from opensam.data.samples import AugmentConfig, Batch, make_batch
 from opensam.files import replacing
 from opensam.models import checkpoints
 from opensam.models.prompt_encoder import EMBEDDING_STRIDE
