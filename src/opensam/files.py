@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+PREFIX = ".opensam-"
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -20,9 +22,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
         OSError: the file cannot be put in place.
     """
     path = Path(path)
-    temporary = path.with_name(f".{uuid4().hex}.tmp")
+    temporary = path.with_name(f"{PREFIX}{uuid4().hex}.tmp")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what a process that was killed while writing left in a folder that nobody else writes to."""
+    for leftover in folder.glob(f"{PREFIX}*.tmp"):
+        leftover.unlink(missing_ok=True)

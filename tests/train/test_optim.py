@@ -5,7 +5,7 @@ import torch
 
 from opensam.models.sam import Sam, SamConfig
 from opensam.models.tiny_vit import TinyViTConfig
-from opensam.train.optim import OptimConfig, learning_rate, make_average, make_optimizer
+from opensam.train.optim import Average, OptimConfig, learning_rate, make_optimizer
 
 
 def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
@@ -27,14 +27,31 @@ def test_only_matrices_and_convolutions_decay() -> None:
     assert "mask_decoder.iou_prediction_head.layers.0.weight" not in kept
 
 
-def test_the_average_follows_slowly_and_takes_batch_norm_along() -> None:
+def test_the_average_follows_slowly_takes_batch_norm_along_and_forgets_the_start() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1))
-    average = make_average(model, decay=0.9)
-    average.update_parameters(model)
     with torch.no_grad():
-        before = model[0].weight.item()
+        model[0].weight.zero_()
+        average = Average(model, decay=0.5)
         model[0].weight += 1
         model[1].running_mean += 1
-    average.update_parameters(model)
-    assert average.module[0].weight.item() == pytest.approx(before + 0.1)
-    assert average.module[1].running_mean.item() == pytest.approx(0.1)
+        model[1].num_batches_tracked += 7
+    average.update(model)
+    assert average.values["0.weight"].item() == pytest.approx(0.9), "the first decay is 1 / 10"
+    assert average.values["1.num_batches_tracked"] == 7
+    for _ in range(60):
+        average.update(model)
+    before = average.values["1.running_mean"].clone()
+    model[1].running_mean += 1
+    average.update(model)
+    assert (average.values["1.running_mean"] - before).item() == pytest.approx(0.5, abs=1e-6)
+
+
+def test_the_module_has_the_average_inside_the_block_only() -> None:
+    model = torch.nn.Linear(1, 1)
+    average = Average(model, decay=0.5)
+    with torch.no_grad():
+        model.weight += 1
+    own = model.weight.item()
+    with average.applied(model):
+        assert model.weight.item() == pytest.approx(own - 1)
+    assert model.weight.item() == own

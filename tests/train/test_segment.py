@@ -54,7 +54,7 @@ def test_the_papers_rounds() -> None:
 def test_an_oracle_costs_nothing_in_any_round(batch: Batch) -> None:
     oracle = Oracle(batch.masks, batch.image_index)
     rounds = plan_rounds(SegmentConfig(), torch.Generator().manual_seed(0))
-    loss, facts = SegmentStep(oracle, SegmentConfig())(batch, rounds, torch.Generator().manual_seed(1))
+    loss, facts = SegmentStep(oracle, SegmentConfig()).run_rounds(batch, rounds, torch.Generator().manual_seed(1))
     assert loss.item() == pytest.approx(0, abs=1e-4)
     assert facts["last_iou"] == 1
 
@@ -62,7 +62,7 @@ def test_an_oracle_costs_nothing_in_any_round(batch: Batch) -> None:
 def test_points_add_up_logits_come_back_and_only_the_first_round_is_ambiguous(batch: Batch) -> None:
     oracle = Oracle(batch.masks, batch.image_index)
     config = SegmentConfig(box_probability=0.0)
-    SegmentStep(oracle, config)(batch, [False, True, False, True, False], torch.Generator().manual_seed(1))
+    SegmentStep(oracle, config).run_rounds(batch, [False, True, False, True, False], torch.Generator().manual_seed(1))
     assert [multimask for _, multimask in oracle.asked] == [True, False, False, False, False]
     assert [p.point_coords.shape[1] for p, _ in oracle.asked if p.point_coords is not None] == [1, 2, 2, 3, 3]
     assert [p.mask_input is None for p, _ in oracle.asked] == [True, False, False, False, False]
@@ -76,7 +76,7 @@ def test_crops_lie_anywhere_in_the_square_and_prompts_with_them(batch: Batch) ->
     oracle = Oracle(batch.masks, batch.image_index, image_size=256)
     step = SegmentStep(oracle, SegmentConfig(box_noise=0.0))
     for seed in range(40):
-        step(batch, [False, True], torch.Generator().manual_seed(seed))
+        step.run_rounds(batch, [False, True], torch.Generator().manual_seed(seed))
     for (prompts, _), (row, column) in zip(oracle.asked, oracle.origins, strict=True):
         corner, index = torch.tensor([column * 16, row * 16]), prompts.image_index
         assert index is not None
@@ -91,7 +91,7 @@ def test_crops_lie_anywhere_in_the_square_and_prompts_with_them(batch: Batch) ->
 
 def test_boxes_and_points_share_a_batch(batch: Batch) -> None:
     oracle = Oracle(batch.masks, batch.image_index)
-    SegmentStep(oracle, SegmentConfig())(batch, [False], torch.Generator().manual_seed(3))
+    SegmentStep(oracle, SegmentConfig()).run_rounds(batch, [False], torch.Generator().manual_seed(3))
     kinds = [(p.boxes is not None, p.count) for p, _ in oracle.asked]
     assert kinds == [(True, 2), (False, 2)]
 
@@ -112,7 +112,9 @@ def test_every_parameter_of_the_model_learns(batch: Batch) -> None:
     torch.manual_seed(0)
     sam = Sam(SamConfig(image_encoder=TinyViTConfig(image_size=64)))
     config = SegmentConfig(mask_loss="cross_entropy")
-    loss, _ = SegmentStep(sam, config)(batch, [False, True, False], torch.Generator().manual_seed(int(np.pi)))
+    loss, _ = SegmentStep(sam, config).run_rounds(
+        batch, [False, True, False], torch.Generator().manual_seed(int(np.pi))
+    )
     loss.backward()
     without = [name for name, p in sam.named_parameters() if p.grad is None]
     assert without == []

@@ -1,22 +1,20 @@
 """`opensam train`: run a recipe, show how it goes, and go on where it was interrupted."""
 
 import json
-import os
 import sys
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
+from opensam import distributed
 from opensam.cli.shared import INTERRUPTED, console, stopped
 
 if TYPE_CHECKING:
-    from opensam.train.loop import Progress, TrainConfig
-
-# What may differ when a run goes on: how it shows and stores itself and reads its data, not what it learns.
-MAY_DIFFER = {"log_every", "save_every", "loader_threads"}
+    from opensam.train.loop import Progress
+    from opensam.train.segment import TrainConfig
 
 
 def train(
@@ -63,39 +61,25 @@ def train(
         with TrainingView(out, stages) as view:
             weights = training.train(stages, data, out, view, init)
     except KeyboardInterrupt:
-        if _is_first_process():
+        if distributed.is_first():
             raise stopped(f"interrupted; {how_to_resume(out)}", INTERRUPTED) from None
         raise typer.Exit(INTERRUPTED) from None
-    if _is_first_process():
+    if distributed.is_first():
         typer.echo(str(weights))
 
 
 def check_same_run(out: Path, stages: "list[TrainConfig]") -> None:
-    """A folder holds one run: to go on in it with another config would give weights that no config explains.
+    """Find out before the first stage goes on that a later one would not.
 
     Raises:
         ValueError: the folder holds a run with another config.
     """
+    from opensam.train.loop import check_same_config
+
     for number, config in enumerate(stages, start=1):
         path = out / f"stage-{number}" / "run.json"
-        if not path.is_file():
-            continue
-        before, now = (
-            _flat(values) for values in (json.loads(path.read_text())["config"], config.model_dump(mode="json"))
-        )
-        for key in sorted((before.keys() | now.keys()) - MAY_DIFFER):
-            if before.get(key) != now.get(key):
-                raise ValueError(
-                    f"expected {path.parent} to hold a run of the same config, got one with {key}={before.get(key)} "
-                    f"instead of {now.get(key)}; repeat its options to resume it, or choose another --out"
-                )
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        if path.is_file():
+            check_same_config(path.parent, json.loads(path.read_text())["config"], config)
 
 
 def how_to_resume(out: Path) -> str:
@@ -104,11 +88,6 @@ def how_to_resume(out: Path) -> str:
     if not checkpoints:
         return "nothing was saved yet, so the same command starts again"
     return f"the same command goes on from the last checkpoint, {checkpoints[-1]}"
-
-
-def _is_first_process() -> bool:
-    """With several devices the others run this command too; they say nothing."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 SHOWN = ("loss", "box_iou", "point_iou", "last_iou")
@@ -128,7 +107,7 @@ class TrainingView:
             MofNCompleteColumn(),
             TextColumn("{task.fields[facts]}"),
             console=self.screen,
-            disable=not (self.screen.is_terminal and _is_first_process()),
+            disable=not (self.screen.is_terminal and distributed.is_first()),
         )
         self.task = self.bar.add_task("starting", total=None, facts="")
 

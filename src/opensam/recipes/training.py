@@ -3,17 +3,19 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from opensam.config import write_run_json
 from opensam.data.mixture import Mixture
-from opensam.data.samples import AugmentConfig
+from opensam.data.samples import AugmentConfig, Batch, make_batch
 from opensam.models import checkpoints
 from opensam.models.sam import Sam, SamConfig
 from opensam.models.tiny_vit import TinyViTConfig
-from opensam.train.loop import Progress, TrainConfig, Trainer
+from opensam.train.loop import Progress, Task, Trainer
 from opensam.train.optim import OptimConfig
-from opensam.train.segment import SegmentConfig
+from opensam.train.segment import SegmentConfig, SegmentStep, TrainConfig
 from opensam.train.start import order_positions
 
 
@@ -88,6 +90,22 @@ def tiny_gpu(devices: int = 1) -> list[TrainConfig]:
 RECIPES: dict[str, Callable[[int], list[TrainConfig]]] = {"tiny": tiny, "tiny_gpu": tiny_gpu}
 
 
+def promptable(sam: Sam, mixture: Mixture, config: TrainConfig) -> Task:
+    """The task of promptable segmentation on a mixture of data sets."""
+
+    def draw(rng: np.random.Generator) -> Batch:
+        crop_size = config.crop_size or config.image_size
+        sizes = (config.batch_size, config.image_size, crop_size, config.masks_per_image)
+        return make_batch(mixture, *sizes, config.augment, rng)
+
+    def save(weights: dict[str, Tensor], path: Path) -> None:
+        averaged = Sam(sam.config, sam.name)
+        averaged.load_state_dict(weights)
+        checkpoints.save(averaged, path)
+
+    return Task(SegmentStep(sam, config.segment, config.freeze_batch_norm), sam, draw, save)
+
+
 def train(
     stages: list[TrainConfig],
     data: Path,
@@ -124,7 +142,7 @@ def train(
             checkpoints.load_into(sam, checkpoints.read_state_dict(weights), str(weights))
         stage_folder = folder / f"stage-{number}"
         write_run_json(stage_folder, config, data=str(data), init=str(weights) if weights else None)
-        Trainer(sam, mixture, config, stage_folder).fit(on_progress)
+        Trainer(promptable(sam, mixture, config), config, stage_folder).fit(on_progress)
         weights = stage_folder / "model.safetensors"
     if weights is None:
         raise ValueError("expected at least one stage, got none")

@@ -1,81 +1,86 @@
 """The training loop: batches in a fixed order, one optimiser step each, checkpoints from which a run goes on exactly.
 
-Everything random in step n of process r is drawn from (seed, n, r). So a resumed run sees what an uninterrupted one
-would have seen, and a checkpoint needs no state of a data loader.
+A step is made of micro-batches, numbered over all processes. Everything random in micro-batch m of step n is drawn from
+(seed, n, m). So a resumed run sees what an uninterrupted one would have seen, a checkpoint needs no state of a data
+loader, and two processes see what one process sees that accumulates two micro-batches.
 """
 
-import csv
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import pydantic
 import torch
-from torch import nn
+from pydantic import Field
+from torch import Tensor, nn
 
 from opensam.config import Config
-from opensam.data.mixture import Mixture
-from opensam.data.samples import AugmentConfig, Batch, make_batch
-from opensam.files import replacing
-from opensam.models import checkpoints
-from opensam.models.prompt_encoder import EMBEDDING_STRIDE
-from opensam.models.sam import Sam
-from opensam.train.optim import OptimConfig, learning_rate, make_average, make_optimizer
-from opensam.train.segment import SegmentConfig, SegmentStep, plan_rounds
+from opensam.files import replacing, sweep
+from opensam.train.log import RunLog, Validation
+from opensam.train.optim import Average, OptimConfig, learning_rate, make_optimizer
+from opensam.train.parallel import Precision, Strategy, gathered_state, load_gathered_state, make_fabric
+
+# What may differ when a run goes on: how it shows and stores itself and reads its data, not what it learns.
+MAY_DIFFER = ("log_every", "save_every", "validate_every", "loader_threads")
 
 
-class TrainConfig(Config):
-    """One run.
+class TrainingError(ValueError):
+    """A run that cannot go on; the message says why, and where its last good checkpoint stands."""
+
+
+class RunConfig(Config):
+    """What all kinds of training have in common.
 
     Attributes:
-        image_size: side of the model's square.
-        crop_size: side of the crops that the model is trained on, a multiple of 16; None: whole squares.
-        batch_size: pictures per step.
-        masks_per_image: prompts per picture, on as many of its masks as it has (the paper has at most 64 per GPU).
+        batch_size: pictures per micro-batch.
+        accumulate: micro-batches per step and process; their gradients are averaged.
         steps: optimiser steps.
         seed: of everything random.
-        devices: processes that share the work, each with `batch_size` pictures and one device (on a CPU, one thread:
-            two processes of one thread are nearly twice as fast as one process of two).
-        precision: of Lightning Fabric: "bf16-mixed" or "32-true".
-        mixture_power: a data set of n pictures is drawn with weight n ** power.
-        loader_threads: threads that make batches ahead.
-        freeze_batch_norm: keep batch-norm statistics and weights as they are, for small batches of large pictures.
+        loader_threads: threads per process that make batches ahead.
         log_every: steps per line of the log.
         save_every: seconds between checkpoints.
-        ordered_positions: a run from random weights begins with `start.order_positions`; the official models did not.
-        segment, augment, optim: see there.
+        validate_every: steps between validations; 0: only at the end.
+        devices, nodes, strategy, precision: see `parallel.make_fabric`. On a CPU a device is one thread: two
+            processes of one thread are nearly twice as fast as one process of two.
+        optim: see there.
     """
 
-    image_size: int = 1024
-    crop_size: int | None = None
-    batch_size: int = 8
-    masks_per_image: int = 8
-    steps: int = 1000
-    seed: int = 0
-    devices: int = 1
-    precision: str = "bf16-mixed"
-    mixture_power: float = 0.5
-    loader_threads: int = 1
-    freeze_batch_norm: bool = False
-    log_every: int = 50
-    save_every: float = 300.0
-    ordered_positions: bool = False
-    segment: SegmentConfig = SegmentConfig()
-    augment: AugmentConfig = AugmentConfig()
+    batch_size: int = Field(default=8, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    steps: int = Field(default=1000, ge=1)
+    seed: int = Field(default=0, ge=0)
+    loader_threads: int = Field(default=1, ge=1)
+    log_every: int = Field(default=50, ge=1)
+    save_every: float = Field(default=300.0, ge=0)
+    validate_every: int = Field(default=0, ge=0)
+    devices: int = Field(default=1, ge=1)
+    nodes: int = Field(default=1, ge=1)
+    strategy: Strategy = "ddp"
+    precision: Precision = "auto"
     optim: OptimConfig = OptimConfig()
 
-    @pydantic.model_validator(mode="after")
-    def _crops_fit(self) -> Self:
-        crop = self.crop_size
-        if crop is not None and (crop % EMBEDDING_STRIDE or not 0 < crop <= self.image_size):
-            raise ValueError(
-                f"expected crop_size as a multiple of {EMBEDDING_STRIDE} up to image_size {self.image_size}, got {crop}"
-            )
-        return self
+
+@dataclass(frozen=True)
+class Task:
+    """What a run trains.
+
+    Attributes:
+        step: a module called as `step(batch, shared, generator)`, which returns the loss and facts for the log, all
+            scalars. `shared` is a generator in the same state in all processes of a step, `generator` is not.
+        model: the part of `step` that is optimised, averaged and released.
+        draw: makes a batch from a generator; called by several threads at once.
+        save: writes weights (the state dict of `model`, averaged) to a path.
+        validate: measures the model that it is given.
+    """
+
+    step: nn.Module
+    model: nn.Module
+    draw: Callable[[np.random.Generator], Any]
+    save: Callable[[dict[str, Tensor], Path], None]
+    validate: Callable[[nn.Module], Validation] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,26 +94,22 @@ class Progress:
 
 
 class Trainer:
-    """A run in a folder: `last.pt` to resume from, `model.safetensors` (averaged weights), `log.csv`."""
+    """A run in a folder.
 
-    def __init__(self, sam: Sam, mixture: Mixture, config: TrainConfig, folder: Path) -> None:
-        self.config, self.mixture, self.folder = config, mixture, folder
-        from lightning_fabric import Fabric
-        from lightning_fabric.strategies.ddp import DDPStrategy
+    It leaves `last.pt` to resume from, `model.safetensors` (averaged weights), `log.csv`, `validation.csv` and
+    `tensorboard/`. A folder that has a `last.pt` is gone on with.
 
-        self.fabric = Fabric(
-            devices=config.devices,
-            precision=config.precision,  # type: ignore[arg-type]
-            # A round without clicks or logits leaves some parameters without gradient.
-            strategy=DDPStrategy(find_unused_parameters=True) if config.devices > 1 else "auto",
-        )
-        self.fabric.launch()
-        sam = sam.train().to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.sam = sam
-        self.average = make_average(sam, config.optim.ema)
-        self.model, self.optimizer = self.fabric.setup(
-            SegmentStep(sam, config.segment), make_optimizer(sam, config.optim)
-        )
+    Raises:
+        TrainingError: the folder holds a run of another config, or a checkpoint that cannot be read.
+    """
+
+    def __init__(self, task: Task, config: RunConfig, folder: Path) -> None:
+        self.task, self.config, self.folder = task, config, folder
+        self.fabric = make_fabric(config.devices, config.nodes, config.strategy, config.precision)
+        task.step.train().to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module = self.fabric.setup_module(task.step)
+        self.optimizer = make_optimizer(task.model, config.optim)
+        self.average = Average(task.model, config.optim.ema)
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
@@ -120,111 +121,191 @@ class Trainer:
         return self.folder / "last.pt"
 
     def fit(self, on_progress: Callable[[Progress], None]) -> None:
-        """Train up to the last step of the config."""
-        config = self.config
-        since, saved, sums = time.monotonic(), time.monotonic(), dict[str, list[float]]()
-        self._set_mode()
-        for batch in self._batches():
-            facts = self._train_step(batch)
-            for name, value in facts.items():
-                sums.setdefault(name, []).append(value)
-            self.step += 1
-            if self.step % config.log_every == 0 or self.step == config.steps:
-                if self.fabric.is_global_zero:
-                    progress = self._progress(sums, time.monotonic() - since)
-                    self._log(progress)
-                    on_progress(progress)
-                since, sums = time.monotonic(), {}
-            if time.monotonic() - saved > config.save_every:
-                self.save()
-                saved = time.monotonic()
-        self.save()
+        """Train up to the last step of the config.
+
+        Raises:
+            TrainingError: the loss is not finite, or a checkpoint cannot be written.
+        """
+        log = None
+        if self.fabric.is_global_zero:
+            sweep(self.folder)
+            log = RunLog(self.folder, self.step)
+        try:
+            self._fit(on_progress, log)
+        finally:
+            if log is not None:
+                log.close()
         self.fabric.barrier()  # the others may need what the first one wrote
 
-    def _train_step(self, batch: Batch) -> dict[str, float]:
+    def _fit(self, on_progress: Callable[[Progress], None], log: RunLog | None) -> None:
+        config = self.config
+        since, saved, history = time.monotonic(), time.monotonic(), list[dict[str, Tensor]]()
+        self.module.train()
+        for micro_batches in self._batches():
+            history.append(self._train_step(micro_batches))
+            self.step += 1
+            last = self.step == config.steps
+            if self.step % config.log_every == 0 or last:
+                progress = self._progress(history, time.monotonic() - since)
+                if log is not None:
+                    speed = {"images_per_second": progress.images_per_second}
+                    log.write("log", self.step, speed | progress.facts)
+                    on_progress(progress)
+                since, history = time.monotonic(), []
+            if last or (config.validate_every and self.step % config.validate_every == 0):
+                self._validate(log)
+            if last or self._is_due(saved):
+                self.save()
+                saved = time.monotonic()
+
+    def _is_due(self, saved: float) -> bool:
+        """Whether to save; the clock of the first process decides for all, because all take part."""
+        due = time.monotonic() - saved > self.config.save_every
+        return due if self.fabric.world_size == 1 else bool(self.fabric.broadcast(due))
+
+    def _train_step(self, micro_batches: list[Any]) -> dict[str, Tensor]:
         rate = learning_rate(self.step, self.config.steps, self.config.optim)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        rounds = plan_rounds(self.config.segment, torch.Generator().manual_seed(_seed(self.config.seed, self.step)))
-        generator = torch.Generator(self.fabric.device)
-        generator.manual_seed(_seed(self.config.seed, self.step, self.fabric.global_rank))
-        loss, facts = self.model(batch, rounds, generator)
-        self.fabric.backward(loss)
-        norm = nn.utils.clip_grad_norm_(self.sam.parameters(), self.config.optim.clip)
-        if torch.isfinite(norm):  # one bad batch must not end a run of hours
+            group["lr"] = rate * group["lr_scale"]
+        facts = [self._backward(number, batch) for number, batch in enumerate(micro_batches)]
+        norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.config.optim.clip)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        finite = bool(torch.isfinite(norm))
+        if finite:
             self.optimizer.step()
+        else:  # an overflow in one gradient must not end a run of hours, a loss that is no number must
+            self._stop_at_bad_loss([float(one["loss"]) for one in facts], micro_batches)
         self.optimizer.zero_grad()
-        self.average.update_parameters(self.sam)
-        return {name: float(value) for name, value in facts.items()} | {"grad_norm": float(norm), "lr": rate}
+        self.average.update(self.task.model)
+        means = {name: torch.stack([one[name].detach().float() for one in facts]).mean() for name in facts[0]}
+        extra = {"grad_norm": norm.detach(), "skipped": torch.tensor(float(not finite)), "lr": torch.tensor(rate)}
+        return means | extra
 
-    def _batches(self) -> Iterator[Batch]:
-        """The batches from the current step on, made ahead by `loader_threads` threads."""
+    def _backward(self, number: int, batch: Any) -> dict[str, Tensor]:
+        """Add the gradient of one micro-batch."""
+        config, fabric = self.config, self.fabric
+        shared = torch.Generator().manual_seed(_seed(config.seed, self.step))
+        seed = _seed(config.seed, self.step, self._micro(number))
+        generator = torch.Generator(fabric.device).manual_seed(seed)
+        waits = number < config.accumulate - 1
+        # Dropout knows the global generator only: it is set for the step, and put back.
+        with torch.random.fork_rng(), fabric.no_backward_sync(self.module, enabled=waits):
+            torch.manual_seed(seed)
+            loss, facts = self.module(batch, shared, generator)
+            fabric.backward(loss / config.accumulate)
+        return facts | {"loss": loss.detach()}
+
+    def _micro(self, number: int) -> int:
+        """The number of this process's micro-batch among all of the step."""
+        return self.fabric.global_rank * self.config.accumulate + number
+
+    def _stop_at_bad_loss(self, losses: list[float], micro_batches: list[Any]) -> None:
+        """All processes come here together, because all have the same gradient."""
+        bad = [batch for loss, batch in zip(losses, micro_batches, strict=True) if not np.isfinite(loss)]
+        names = [name for batch in bad for name in getattr(batch, "names", [])]
+        counted: Any = self.fabric.all_reduce(torch.tensor(float(len(bad))), reduce_op="sum")
+        if not float(counted):
+            return
+        kept = f"{self.checkpoint} is from before" if self.checkpoint.exists() else "nothing was saved yet"
+        where = f"; its pictures were {', '.join(names)}" if names else ""
+        raise TrainingError(
+            f"expected a finite loss, got {losses} in step {self.step + 1}{where}; {kept}: "
+            "look at these pictures, or lower optim.lr"
+        )
+
+    def _batches(self) -> Iterator[list[Any]]:
+        """The micro-batches of each step from the current one on, made ahead by `loader_threads` threads."""
         config, threads = self.config, self.config.loader_threads
+        wanted = ((step, n) for step in range(self.step, config.steps) for n in range(config.accumulate))
 
-        def make(step: int) -> Batch:
-            rng = np.random.default_rng((config.seed, step, self.fabric.global_rank))
-            return make_batch(
-                self.mixture,
-                config.batch_size,
-                config.image_size,
-                config.crop_size or config.image_size,
-                config.masks_per_image,
-                config.augment,
-                rng,
-            )
+        def make(step: int, number: int) -> Any:
+            return self.task.draw(np.random.default_rng((config.seed, step, self._micro(number))))
 
         with ThreadPoolExecutor(threads) as pool:
-            ahead: list[Future[Batch]] = []
-            for step in range(self.step, config.steps):
-                while len(ahead) <= threads and step + len(ahead) < config.steps:
-                    ahead.append(pool.submit(make, step + len(ahead)))
-                yield ahead.pop(0).result()
+            ahead: list[Future[Any]] = []
+            batches: list[Any] = []
+            try:
+                for _ in range((config.steps - self.step) * config.accumulate):
+                    while len(ahead) <= threads and (next_one := next(wanted, None)):
+                        ahead.append(pool.submit(make, *next_one))
+                    batches.append(ahead.pop(0).result())
+                    if len(batches) == config.accumulate:
+                        yield batches
+                        batches = []
+            finally:
+                for future in ahead:
+                    future.cancel()
 
-    def _set_mode(self) -> None:
-        self.model.train()
-        if self.config.freeze_batch_norm:
-            for module in self.sam.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+    def _validate(self, log: RunLog | None) -> None:
+        """Measure the averaged weights; every process does, since each may hold a part of them."""
+        if self.task.validate is None:
+            return
+        with self.average.applied(self.task.model), torch.no_grad():
+            result = self.task.validate(self.task.model.eval())
+        self.module.train()
+        if log is not None:
+            log.write("validation", self.step, result.facts)
+            log.show(self.step, result.pictures)
 
     def save(self) -> None:
-        """Write `last.pt` and `model.safetensors`, each in one piece or not at all (the first process does)."""
+        """Write `last.pt` and `model.safetensors`, each in one piece or not at all; every process takes part.
+
+        Raises:
+            TrainingError: they cannot be written; what stood there before still does.
+        """
+        state = gathered_state(self.task.model, self.optimizer, self.average)
         if not self.fabric.is_global_zero:
             return
-        state = {
-            "step": self.step,
-            "model": self.sam.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        with replacing(self.checkpoint) as temporary:
-            torch.save(state, temporary)
-        averaged = self.average.module
-        if not isinstance(averaged, Sam):
-            raise TypeError(f"expected the average of a Sam, got {type(averaged).__name__}")
-        checkpoints.save(averaged, self.folder / "model.safetensors")
+        state |= {"step": self.step, "config": self.config.model_dump(mode="json")}
+        try:
+            with replacing(self.checkpoint) as temporary:
+                torch.save(state, temporary)
+            self.task.save(state["average"], self.folder / "model.safetensors")
+        except (OSError, RuntimeError) as error:  # torch says a full disk with a RuntimeError
+            raise TrainingError(
+                f"expected to write a checkpoint of step {self.step} to {self.folder}, got: {error}; "
+                "make room on the disk and repeat the command, which goes on from the checkpoint before"
+            ) from error
 
     def _resume(self) -> None:
-        state: dict[str, Any] = torch.load(self.checkpoint, map_location=self.fabric.device, weights_only=True)
-        self.sam.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        try:
+            state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            check_same_config(self.folder, state["config"], self.config)
+            load_gathered_state(self.task.model, self.optimizer, self.average, state)
+            self.step = state["step"]
+        except (RuntimeError, KeyError, EOFError, OSError) as error:
+            raise TrainingError(
+                f"expected the checkpoint of a run in {self.checkpoint}, got one that cannot be read: {error}; "
+                "delete it to begin again, or choose another folder"
+            ) from error
 
-    def _progress(self, sums: dict[str, list[float]], elapsed: float) -> Progress:
-        images = len(sums["loss"]) * self.config.batch_size * self.config.devices
-        means = {name: float(np.mean(values)) for name, values in sums.items()}
+    def _progress(self, history: list[dict[str, Tensor]], elapsed: float) -> Progress:
+        images = len(history) * self.config.batch_size * self.config.accumulate * self.fabric.world_size
+        names = dict.fromkeys(name for facts in history for name in facts)
+        means = {name: float(np.mean([float(facts[name]) for facts in history if name in facts])) for name in names}
         return Progress(self.step, self.config.steps, images / elapsed, means)
 
-    def _log(self, progress: Progress) -> None:
-        row = {"step": progress.step, "images_per_second": progress.images_per_second, **progress.facts}
-        path = self.folder / "log.csv"
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(row)
-            writer.writerow(f"{value:.6g}" for value in row.values())
+
+def check_same_config(folder: Path, before: dict[str, Any], config: Config) -> None:
+    """A folder holds one run: to go on in it with another config would give weights that no config explains.
+
+    Raises:
+        TrainingError: the config of before differs.
+    """
+    was, now = _flat(before), _flat(config.model_dump(mode="json"))
+    for key in sorted((was.keys() | now.keys()) - set(MAY_DIFFER)):
+        if was.get(key) != now.get(key):
+            raise TrainingError(
+                f"expected {folder} to hold a run of the same config, got one with {key}={was.get(key)} "
+                f"instead of {now.get(key)}; repeat its options to resume it, or choose another --out"
+            )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def _seed(*parts: int) -> int:

@@ -1,10 +1,12 @@
 """The optimiser, its learning rate over a run, and the average of weights."""
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from opensam.config import Config
 
@@ -36,7 +38,10 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     decays = [p for name, p in trained if p.ndim > 1 and not _is_code(name)]
     others = [p for name, p in trained if p.ndim <= 1 or _is_code(name)]
-    groups = [{"params": decays, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": decays, "weight_decay": config.weight_decay, "lr_scale": 1.0},
+        {"params": others, "weight_decay": 0.0, "lr_scale": 1.0},
+    ]
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
 
 
@@ -53,6 +58,46 @@ def learning_rate(step: int, steps: int, config: OptimConfig) -> float:
     return cosine * min(1.0, (step + 1) / max(1, config.warmup))
 
 
-def make_average(model: nn.Module, decay: float) -> AveragedModel:
-    """An exponential average of the weights and of the batch-norm statistics."""
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+class Average:
+    """An exponential average of the weights and batch-norm statistics of a module.
+
+    Its decay rises to the one of the config, (1 + n) / (10 + n) after n updates, so that what the weights were at the
+    start is soon forgotten.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.values = {name: value.clone() for name, value in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Take the weights of now into the average."""
+        weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        now = module.state_dict()
+        averaged = [name for name, value in now.items() if value.is_floating_point()]
+        torch._foreach_lerp_([local(self.values[n]) for n in averaged], [local(now[n]) for n in averaged], weight)
+        for name in now.keys() - set(averaged):  # counters
+            self.values[name].copy_(now[name])
+
+    @contextmanager
+    def applied(self, module: nn.Module) -> Iterator[None]:
+        """The module has the averaged weights inside the block, and its own again after it."""
+        own = {name: value.clone() for name, value in module.state_dict().items()}
+        _assign(module, self.values)
+        try:
+            yield
+        finally:
+            _assign(module, own)
+
+
+@torch.no_grad()
+def _assign(module: nn.Module, values: Mapping[str, Tensor]) -> None:
+    for name, value in module.state_dict().items():
+        local(value).copy_(local(values[name]))
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's part of a tensor that is spread over several, and any other tensor as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -11,17 +11,19 @@ Letters: B pictures, P prompts, C masks per prompt, (G, G) the mask grid of the 
 """
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from opensam.config import Config
-from opensam.data.samples import CELL, Batch
+from opensam.data.samples import CELL, AugmentConfig, Batch
 from opensam.interaction import BOX_NOISE, jitter_boxes, sample_corrections, sample_points
 from opensam.models.prompt_encoder import EMBEDDING_STRIDE
 from opensam.models.sam import Sam
 from opensam.prompts import FOREGROUND, Prompts
+from opensam.train.loop import RunConfig
 from opensam.train.losses import coverage_iou, cross_entropy_loss, dice_loss, focal_loss, grouping_loss
 
 
@@ -56,6 +58,35 @@ class SegmentConfig(Config):
     grouping_weight: float = 0.0
 
 
+class TrainConfig(RunConfig):
+    """One run of promptable training.
+
+    Attributes:
+        image_size: side of the model's square.
+        crop_size: side of the crops that the model is trained on, a multiple of 16; None: whole squares.
+        masks_per_image: prompts per picture, on as many of its masks as it has (the paper has at most 64 per GPU).
+        mixture_power: a data set of n pictures is drawn with weight n ** power.
+        freeze_batch_norm: keep batch-norm statistics as they are, for small batches of large pictures.
+        ordered_positions: a run from random weights begins with `start.order_positions`; the official models did not.
+        segment, augment: see there.
+    """
+
+    image_size: int = Field(default=1024, ge=EMBEDDING_STRIDE, multiple_of=EMBEDDING_STRIDE)
+    crop_size: int | None = Field(default=None, ge=EMBEDDING_STRIDE, multiple_of=EMBEDDING_STRIDE)
+    masks_per_image: int = Field(default=8, ge=1)
+    mixture_power: float = 0.5
+    freeze_batch_norm: bool = False
+    ordered_positions: bool = False
+    segment: SegmentConfig = SegmentConfig()
+    augment: AugmentConfig = AugmentConfig()
+
+    @model_validator(mode="after")
+    def _crops_fit(self) -> Self:
+        if self.crop_size is not None and self.crop_size > self.image_size:
+            raise ValueError(f"expected crop_size up to image_size {self.image_size}, got {self.crop_size}")
+        return self
+
+
 def plan_rounds(config: SegmentConfig, generator: torch.Generator) -> list[bool]:
     """For each round of a step: does it add a click? The first round, which answers the first prompt, does not.
 
@@ -73,13 +104,31 @@ def plan_rounds(config: SegmentConfig, generator: torch.Generator) -> list[bool]
 class SegmentStep(nn.Module):
     """A batch to a loss, as one module, so that wrappers for precision and many devices see one `forward`."""
 
-    def __init__(self, sam: Sam, config: SegmentConfig) -> None:
+    def __init__(self, sam: Sam, config: SegmentConfig, freeze_batch_norm: bool = False) -> None:
         super().__init__()
         self.sam = sam
         self.config = config
+        self.freeze_batch_norm = freeze_batch_norm
 
-    def forward(self, batch: Batch, rounds: list[bool], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Run all rounds on a batch.
+    def train(self, mode: bool = True) -> Self:
+        """As usual, but a frozen batch norm stays in eval mode."""
+        super().train(mode)
+        if self.freeze_batch_norm:
+            for module in self.sam.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def forward(
+        self, batch: Batch, shared: torch.Generator, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Plan rounds with `shared`, a generator that processes which train together have in common, and run them."""
+        return self.run_rounds(batch, plan_rounds(self.config, shared), generator)
+
+    def run_rounds(
+        self, batch: Batch, rounds: list[bool], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of all rounds on a batch.
 
         Args:
             batch: pictures and masks.
@@ -87,7 +136,7 @@ class SegmentStep(nn.Module):
             generator: source of prompts and clicks.
 
         Returns:
-            The loss, and means for the log: `loss`, `box_iou` and `point_iou` (first round, the mask that the model
+            The loss, and means for the log: `box_iou` and `point_iou` (first round, the mask that the model
             ranks first), `point_oracle_iou` (its best mask), `last_iou` (last round).
         """
         sam, device = self.sam, self.sam.device
@@ -122,7 +171,6 @@ class SegmentStep(nn.Module):
         facts["last_iou"] = torch.cat(last).mean()
         if self.config.grouping_weight:
             total = total + self.config.grouping_weight * grouping_loss(embeddings, masks, index)
-        facts["loss"] = total.detach()
         return total, facts
 
     def _draw_origin(self, crop_size: int, generator: torch.Generator) -> tuple[int, int]:

@@ -1,0 +1,107 @@
+"""One model over several processes: replicas that share gradients, or one copy of the weights split among all."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from opensam import distributed
+from opensam.train.optim import Average
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from torch.distributed.device_mesh import DeviceMesh
+
+Strategy = Literal["ddp", "fsdp"]
+Precision = Literal["auto", "bf16-mixed", "32-true"]
+
+GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+def make_fabric(devices: int, nodes: int, strategy: Strategy, precision: Precision) -> "Fabric":
+    """Lightning Fabric with all processes running: it starts those of one machine, torchrun or Ray those of many.
+
+    Args:
+        devices: processes per machine, each with one GPU or, without any, on the CPU.
+        nodes: machines.
+        strategy: "ddp": every process has all weights; "fsdp": each keeps a part of them, for what one GPU cannot hold.
+        precision: of matrix products; weights are float32 in all. "auto": bf16-mixed where the device computes in
+            bfloat16 by itself, else 32-true (a CPU that imitates it takes six times as long).
+
+    Raises:
+        ValueError: a launcher started another number of processes than `devices * nodes`.
+    """
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
+    started = distributed.world_size()
+    if started is not None and torch.distributed.is_torchelastic_launched() and started != devices * nodes:
+        here = distributed.local_world_size()
+        raise ValueError(
+            f"expected {started} processes, as torchrun started them, got {devices} devices on {nodes} nodes; "
+            f"give devices={here} and nodes={started // here}"
+        )
+    chosen: Any = "auto"
+    if strategy == "fsdp":
+        chosen = ModelParallelStrategy(_shard, data_parallel_size=devices * nodes, tensor_parallel_size=1)
+    elif devices * nodes > 1:
+        # A round without clicks or logits leaves some parameters without gradient.
+        chosen = DDPStrategy(find_unused_parameters=True)
+    if precision == "auto":
+        precision = "bf16-mixed" if has_bfloat16() else "32-true"
+    fabric = Fabric(devices=devices, num_nodes=nodes, precision=precision, strategy=chosen)
+    fabric.launch()
+    return fabric
+
+
+def has_bfloat16() -> bool:
+    """Whether the device that Fabric would choose has instructions for bfloat16."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.backends.mps.is_available() or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    return any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
+
+
+def _shard(module: nn.Module, mesh: "DeviceMesh") -> nn.Module:
+    """Split the weights of each block of an encoder among all processes, and what is left as one more group."""
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = mesh["data_parallel"]
+    module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # other weights cannot be split
+    for name, part in module.named_modules():
+        if name.split(".")[-2:-1] == ["blocks"]:
+            fully_shard(part, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+    return module
+
+
+def gathered_state(model: nn.Module, optimizer: torch.optim.Optimizer, average: Average) -> dict[str, Any]:
+    """The whole state of a run as tensors of the CPU in the first process; all processes call this together."""
+    with average.applied(model):
+        averaged = get_model_state_dict(model, options=GATHERED)
+    return {
+        "model": get_model_state_dict(model, options=GATHERED),
+        "average": averaged,
+        "updates": average.updates,
+        "optimizer": get_optimizer_state_dict(model, optimizer, options=GATHERED),
+    }
+
+
+def load_gathered_state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, average: Average, state: dict[str, Any]
+) -> None:
+    """Undo `gathered_state`; every process has read the state."""
+    set_model_state_dict(model, state["average"], options=GATHERED)
+    average.values = {name: value.clone() for name, value in model.state_dict().items()}
+    average.updates = state["updates"]
+    set_model_state_dict(model, state["model"], options=GATHERED)
+    set_optimizer_state_dict(model, optimizer, state["optimizer"], options=GATHERED)

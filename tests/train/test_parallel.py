@@ -1,0 +1,85 @@
+"""Several processes learn what one process learns, and runs move between them."""
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(folder: Path, *overrides: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.endswith(("RANK", "WORLD_SIZE"))}
+    environment |= {"PYTHONPATH": f"{ROOT}/src{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, "-m", "tests.train.parallel_run", str(folder), *overrides]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def run(folder: Path, *overrides: str, launcher: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
+    process = start(folder, *overrides, launcher=launcher)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one process with two micro-batches per step."""
+    folder = tmp_path_factory.mktemp("alone")
+    run(folder, "accumulate=2")
+    return folder
+
+
+def gradient_norms(folder: Path) -> list[float]:
+    with (folder / "log.csv").open() as file:
+        return [float(row["grad_norm"]) for row in csv.DictReader(file)]
+
+
+def assert_same_run(folder: Path, weights: dict[str, torch.Tensor], alone: Path) -> None:
+    """Gradients agree to rounding; weights less, because Adam makes a step of the sign of a gradient near zero."""
+    assert gradient_norms(folder) == pytest.approx(gradient_norms(alone), rel=1e-4)
+    expected = load_file(alone / "model.safetensors")
+    assert weights.keys() == expected.keys()
+    for name in weights:
+        torch.testing.assert_close(
+            weights[name], expected[name], rtol=1e-3, atol=2e-4, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_learn_what_one_learns_at_the_same_global_batch(
+    tmp_path: Path, alone: Path, strategy: str
+) -> None:
+    assert_same_run(tmp_path, run(tmp_path, "devices=2", f"strategy={strategy}"), alone)
+
+
+def test_torchrun_starts_the_processes_itself(tmp_path: Path, alone: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}")
+    assert_same_run(tmp_path, run(tmp_path, "devices=2", launcher=torchrun), alone)
+
+
+def test_a_process_killed_at_any_moment_loses_the_steps_since_the_last_checkpoint_only(
+    tmp_path: Path, alone: Path
+) -> None:
+    process = start(tmp_path, "accumulate=2")
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "last.pt").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    resumed, whole = run(tmp_path, "accumulate=2"), load_file(alone / "model.safetensors")
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+    assert not list(tmp_path.glob(".*")), "nothing half-written is left"
