@@ -101,6 +101,7 @@ class YoloFolder(Folder, Dataset):
                 raise ValueError(f"expected `class x1 y1 x2 y2 ...`, got line {number}: {line[:60]}") from error
             if shares and not -0.5 <= min(shares) <= max(shares) <= 1.5:
                 raise ValueError(f"expected shares of width and height from 0 to 1, got line {number}: {line[:60]}")
+            # Of an odd number the last is the confidence of a model that wrote the line.
             points = np.array(shares[: len(shares) // 2 * 2]).reshape(-1, 2) * (width, height)
             if len(shares) > 4 and (rle := encode_polygons([points.ravel()], (height, width))):
                 masks.append(rle)

@@ -74,8 +74,8 @@ def encode_labels(labels: NDArray[np.int64]) -> list[Rle]:
         if value:
             ends = starts[rows] + lengths[rows]
             outside = starts[rows] - np.concatenate([[0], ends[:-1]])
-            runs = np.append(np.column_stack([outside, lengths[rows]]).ravel(), columns.size - ends[-1])
-            masks.append(encode_runs(runs, (labels.shape[0], labels.shape[1])))
+            runs = [*np.column_stack([outside, lengths[rows]]).ravel(), columns.size - ends[-1]]
+            masks.append(encode_runs(runs if runs[-1] else runs[:-1], (labels.shape[0], labels.shape[1])))
     return masks
 
 
