@@ -16,6 +16,7 @@ from opensam.masks import Mask, Rle, decode_rle
 
 Rgb = NDArray[np.uint8]
 Alpha = NDArray[np.float32]
+Window = tuple[slice, slice]
 
 THING_SHARE = (0.005, 0.3)  # of its picture: smaller is a speck, larger is often background
 BORDER_SHARE = 0.05  # of the outline of its box: a thing along the border of its picture is seldom whole
@@ -128,11 +129,11 @@ def tight_box(coverage: Alpha, x: int = 0, y: int = 0) -> tuple[float, float, fl
     return x + left, y + top, x + left + w - 1, y + top + h - 1
 
 
-def overlap(size: tuple[int, ...], other: tuple[int, ...], x: int, y: int) -> tuple[Any, Any]:
+def overlap(size: tuple[int, ...], other: tuple[int, ...], x: int, y: int) -> tuple[Window, Window]:
     """Where a rectangle and another one meet whose corner lies at (x, y): the slices of both, perhaps empty."""
     y0, y1 = max(0, y), max(0, y, min(size[0], y + other[0]))
     x0, x1 = max(0, x), max(0, x, min(size[1], x + other[1]))
-    return np.s_[y0:y1, x0:x1], np.s_[y0 - y : y1 - y, x0 - x : x1 - x]
+    return (slice(y0, y1), slice(x0, x1)), (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
 
 
 def _stands_out(over: Rgb, under: Rgb, alpha: Alpha) -> bool:
@@ -141,7 +142,7 @@ def _stands_out(over: Rgb, under: Rgb, alpha: Alpha) -> bool:
     near = border > 0.1
     red, green, blue = cv2.split(cv2.absdiff(cv2.blur(over, (5, 5)), cv2.blur(under, (5, 5))))
     steps = cv2.max(cv2.max(red, green), blue) > STEP_LEVELS
-    return np.count_nonzero(steps & near) > STEP_SHARE * np.count_nonzero(near)
+    return bool(np.count_nonzero(steps & near) > STEP_SHARE * np.count_nonzero(near))
 
 
 def find_things(masks: Sequence[Rle], count: int, rng: np.random.Generator) -> list[tuple[Mask, list[Mask]]]:

@@ -26,6 +26,7 @@ from opensam.masks import Rle, decode_rle
 CELL = 4  # pixels per cell of the mask grid, along one side
 SMALLEST_SCENE = 48  # pixels: nothing is laid over smaller pictures
 THING_SIDES = (0.08, 0.6)  # the longer side of a thing over that of the crop it is laid on
+PICTURES_TRIED = 3  # for one that has things to cut out; pixels are decoded of the last one only
 PLACES_TRIED = 3  # for a thing that cannot be told from what is below it
 
 
@@ -151,12 +152,13 @@ def make_sample(
     rgb = recolour(rgb, augment.color, augment.grey, rng)
     if augment.degrade:
         rgb = degrade(rgb, augment.degrade, rng)
-    grid = crop_size // CELL
+    masks = np.zeros((len(found), crop_size // CELL, crop_size // CELL), np.float32)
+    for mask, each in zip(masks, found, strict=True):
+        h, w = each.coverage.shape
+        mask[:h, :w] = each.coverage  # the rest is padding
     return Sample(
         image=torch.from_numpy(rgb).permute(2, 0, 1),
-        masks=torch.from_numpy(np.stack([_pad(each.coverage, grid) for each in found]))
-        if found
-        else torch.zeros(0, grid, grid),
+        masks=torch.from_numpy(masks),
         boxes=torch.tensor([each.box for each in found], dtype=torch.float32).view(-1, 4),
     )
 
@@ -177,7 +179,7 @@ def _photograph(
     flip = bool(rng.random() < augment.flip)
     scene = Scene(resize(rgb[window], (h, w), flip))
     if augment.copy_paste and rng.random() < augment.copy_paste:
-        _paste_things(scene, draw(rng), augment.paste_max, rng)
+        _paste_things(scene, draw, int(rng.integers(1, augment.paste_max, endpoint=True)), rng)
     found: list[_Found] = []
     for i in _mask_order(source.masks, augment.mask_size_power, rng)[: 3 * max_masks]:
         mask = decode_rle(source.masks[i])
@@ -192,15 +194,23 @@ def _composite(
     source: Source, other: Source, side: int, augment: AugmentConfig, rng: np.random.Generator
 ) -> tuple[Rgb, list[_Found]]:
     cutouts = [thing for thing, _ in find_things(other.masks, 2, rng)]
-    scene = composite(side, [image.read(each.picture) for each in (source, other)], cutouts, rng)
+    pictures = (source, other)[: int(rng.integers(1, 3))]  # decoding takes as long as all the rest
+    scene = composite(side, [image.read(each.picture) for each in pictures], cutouts, rng)
     return scene.rgb, _targets(scene, augment)
 
 
-def _paste_things(scene: Scene, other: Source, most: int, rng: np.random.Generator) -> None:
-    """Lay one to `most` things of another picture over a scene, of any size, anywhere."""
-    things = find_things(other.masks, int(rng.integers(1, most, endpoint=True)), rng)
+def _paste_things(
+    scene: Scene, draw: Callable[[np.random.Generator], Source], count: int, rng: np.random.Generator
+) -> None:
+    """Lay up to `count` things of another picture over a scene, of any size, anywhere."""
     h, w = scene.clear.shape
-    if not things or max(h, w) < SMALLEST_SCENE:
+    if max(h, w) < SMALLEST_SCENE:
+        return
+    for _ in range(PICTURES_TRIED):
+        other = draw(rng)
+        if things := find_things(other.masks, count, rng):
+            break
+    else:
         return
     rgb = image.read(other.picture)
     for thing, parts in things:
@@ -281,11 +291,6 @@ def _random_window(
         slices.append(slice(start, start + shown))
         target.append(int(np.clip(round(shown * scale / CELL) * CELL, CELL, crop_size)))
     return (slices[0], slices[1]), (target[0], target[1])
-
-
-def _pad(coverage: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
-    h, w = coverage.shape
-    return np.pad(coverage, ((0, grid - h), (0, grid - w)))
 
 
 def _box(

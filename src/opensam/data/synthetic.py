@@ -15,7 +15,7 @@ from opensam.data.paste import Alpha, Layer, Rgb, Scene, draw_shadow, resize, so
 from opensam.masks import Mask
 
 SIDES = (0.06, 0.7)  # of shapes, over the side of the picture
-COUNT = (5, 14)  # shapes in a picture
+COUNT = (4, 12)  # shapes in a picture
 FINE = 2  # shapes are drawn so many times larger, so that their edges come out smooth
 
 Canvas = NDArray[np.uint8]
@@ -58,8 +58,9 @@ def _texture(size: tuple[int, ...], pictures: Sequence[Rgb], rng: np.random.Gene
         rgb = resize(picture[rows, columns], (h, w), bool(rng.random() < 0.5))
         if rng.random() < 0.3:
             rgb = turn_hues(rgb, float(rng.uniform(-np.pi / 2, np.pi / 2)))
-        gain, shift = rng.uniform(0.5, 1.3), rng.uniform(-40, 40) + rng.normal(0, 15, 3)
-        return np.asarray(cv2.transform(rgb, np.column_stack([gain * np.eye(3), shift + 128 * (1 - gain)])))
+        middle = 128 + rng.uniform(-40, 40) + rng.normal(0, 15, 3)
+        table = rng.uniform(0.5, 1.3) * (np.arange(256)[:, None] - 128) + middle
+        return np.asarray(cv2.LUT(rgb, table.clip(0, 255).astype(np.uint8)[None]), dtype=np.uint8)
     knots = int(rng.integers(1, 5))
     colours = rng.uniform(30, 225) + rng.normal(0, rng.uniform(5, 50), 3) + rng.normal(0, 25, (knots, knots, 3))
     smooth = cv2.resize(colours.clip(0, 255).astype(np.uint8), (w, h), interpolation=cv2.INTER_CUBIC)
@@ -76,7 +77,7 @@ def _shape(length: float, cutouts: Sequence[Mask], rng: np.random.Generator) -> 
     """A random shape with a longest side of about `length` pixels, cut to its tight box."""
     if cutouts and rng.random() < 0.3:
         mask = np.rot90(cutouts[int(rng.integers(len(cutouts)))], int(rng.integers(4)))
-        canvas = np.ascontiguousarray(mask).view(np.uint8)
+        canvas = 255 * np.ascontiguousarray(mask).view(np.uint8)
         fine = length / max(cv2.boundingRect(canvas)[2:])
     else:
         n = int(FINE * length)
@@ -84,7 +85,7 @@ def _shape(length: float, cutouts: Sequence[Mask], rng: np.random.Generator) -> 
         SHAPES[rng.integers(len(SHAPES))](canvas, rng)
     x, y, w, h = cv2.boundingRect(canvas)
     size = max(3, round(h * fine)), max(3, round(w * fine))
-    return resize(canvas[y : y + h, x : x + w].astype(np.float32), size, bool(rng.random() < 0.5))
+    return resize(canvas[y : y + h, x : x + w], size, bool(rng.random() < 0.5)).astype(np.float32) / np.float32(255)
 
 
 def _draw_blob(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -104,12 +105,12 @@ def _draw_polygon(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def _draw_ellipse(canvas: Canvas, rng: np.random.Generator) -> None:
-    _ellipse(canvas, 1.0, rng.uniform(0.3, 1), rng.uniform(0, 180), 1)
+    _ellipse(canvas, 1.0, rng.uniform(0.3, 1), rng.uniform(0, 180), 255)
 
 
 def _draw_ring(canvas: Canvas, rng: np.random.Generator) -> None:
     ratio, angle = rng.uniform(0.5, 1), rng.uniform(0, 180)
-    _ellipse(canvas, 1.0, ratio, angle, 1)
+    _ellipse(canvas, 1.0, ratio, angle, 255)
     _ellipse(canvas, rng.uniform(0.4, 0.8), ratio, angle, 0)
 
 
@@ -119,7 +120,7 @@ def _draw_stroke(canvas: Canvas, rng: np.random.Generator) -> None:
     turns = np.cumsum(rng.normal(0, 0.15, 40)) + rng.uniform(0, 2 * np.pi) + np.linspace(0, rng.uniform(-4, 4), 40)
     path = np.cumsum(np.column_stack([np.cos(turns), np.sin(turns)]), axis=0)
     path = _fitted(path, n - 2 * width) + width
-    cv2.polylines(canvas, [path.round().astype(np.int32)], False, 1, width)
+    cv2.polylines(canvas, [path.round().astype(np.int32)], False, 255, width)
 
 
 def _ellipse(canvas: Canvas, size: float, ratio: float, angle: float, value: int) -> None:
@@ -132,7 +133,7 @@ def _fill(canvas: Canvas, outline: NDArray[np.float64], rng: np.random.Generator
     angle = rng.uniform(0, 2 * np.pi)
     cosine, sine = np.cos(angle), np.sin(angle)
     turned = outline @ np.array([[cosine, sine], [-sine, cosine]])
-    cv2.fillPoly(canvas, [_fitted(turned, len(canvas) - 1).round().astype(np.int32)], 1)
+    cv2.fillPoly(canvas, [_fitted(turned, len(canvas) - 1).round().astype(np.int32)], 255)
 
 
 def _fitted(points: NDArray[np.float64], side: float) -> NDArray[np.float64]:
