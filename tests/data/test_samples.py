@@ -94,3 +94,38 @@ def test_the_mixture_weighs_data_sets_by_the_power_of_their_size() -> None:
 def test_no_masks_at_all_is_an_error() -> None:
     with pytest.raises(ValueError, match="expected pictures with masks"):
         Mixture([], power=0.5)
+
+
+def test_a_linear_scale_law_draws_every_scale_equally_often() -> None:
+    picture = source(rectangle((64, 64), slice(16, 48), slice(16, 48)))
+    sides = {}
+    for law in ("log", "linear"):
+        augment, rng = AugmentConfig(scale=(0.1, 1.0), scale_law=law), np.random.default_rng(0)
+        sides[law] = np.mean([make_sample(picture, 256, 256, 1, augment, rng).image.shape[1] / 256 for _ in range(300)])
+    assert sides["linear"] == pytest.approx(0.55, abs=0.04)
+    assert sides["log"] == pytest.approx(0.9 / np.log(10), abs=0.04), "the mean of 10 ** -u"
+
+
+def test_rare_sizes_are_drawn_as_often_as_common_ones_with_full_size_power() -> None:
+    small = [rectangle((96, 96), slice(8 * i, 8 * i + 8), slice(0, 8)) for i in range(9)]
+    masks = tuple(encode_rle(mask) for mask in (*small, rectangle((96, 96), slice(0, 64), slice(20, 90))))
+    picture = Source("one", "picture", source(small[0]).picture, masks)
+    for power, share in ((0.0, 0.1), (1.0, 0.5)):
+        augment, rng = AugmentConfig(mask_size_power=power), np.random.default_rng(0)
+        drawn = [make_sample(picture, 96, 96, 1, augment, rng).masks[0].sum() > 50 for _ in range(300)]
+        assert np.mean(drawn) == pytest.approx(share, abs=0.07)
+
+
+def test_with_everything_on_a_batch_still_depends_on_the_seed_alone() -> None:
+    mixture = Mixture(
+        [source(rectangle((64, 80), slice(8, 8 + n), slice(12, 44))) for n in range(16, 40, 4)], power=0.5
+    )
+    augment = AugmentConfig(scale=(0.5, 2.0), flip=0.5, color=0.3, grey=0.1, degrade=0.5, mask_size_power=0.5)
+    augment = augment.model_copy(update={"copy_paste": 0.5, "synthetic": 0.5})
+    first, again = (make_batch(mixture, 8, 128, 96, 4, augment, np.random.default_rng(5)) for _ in range(2))
+    assert first.masks.shape == (32, 24, 24)
+    assert all(torch.equal(a, b) for a, b in zip(first.images, again.images, strict=True))
+    assert torch.equal(first.masks, again.masks)
+    assert torch.equal(first.boxes, again.boxes)
+    areas = first.masks.flatten(1).sum(dim=1)
+    assert (areas >= augment.min_cells * 0.99).all()

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from opensam.data.dataset import PICTURE_SUFFIXES
 from opensam.records import ImageRecord, RecordError, read_image_record
-
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 class ShardError(ValueError):
