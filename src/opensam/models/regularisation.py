@@ -1,7 +1,7 @@
 """What keeps a network from learning its training data by heart: stochastic depth and dropout.
 
-Both are settings of a run, not of a model: they are off in a new model, act in training mode only, and leave no trace in
-a config or a state dict. They draw from torch's global generator.
+Both are settings of a run, not of a model: they are off in a new model, act in training mode only, and leave no trace
+in a config or a state dict. They draw from torch's global generator.
 """
 
 from torch import nn
@@ -15,8 +15,8 @@ def set_regularisation(sam: Sam, *, drop_path: float = 0.0, decoder_dropout: flo
 
     Args:
         sam: changed in place.
-        drop_path: rate of stochastic depth in the last block of the image encoder; it rises linearly from 0 in the first
-            block, as in ViTDet (paper, A: 0.4 for ViT-H and ViT-L, 0.6 for ViT-B).
+        drop_path: rate of stochastic depth in the last block of the image encoder; it rises linearly from 0 in the
+            first block, as in ViTDet (paper, A: 0.4 for ViT-H and ViT-L, 0.6 for ViT-B).
         decoder_dropout: rate on what the layers of the mask decoder's transformer add to their input (paper, A: 0.1).
             The released code has none, so where it belongs is our reading; the first self-attention, which replaces its
             input, keeps all.
