@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from opensam.config import Config
 from opensam.models.layers import DropPath, Neck, attention, join_windows, split_windows
+from opensam.models.recomputation import BlockRunner
 
 
 class TinyViTConfig(Config):
@@ -142,7 +143,7 @@ class TinyViTBlock(nn.Module):
         return (tokens + self.drop_path(self.mlp(tokens))).permute(0, 3, 1, 2)
 
 
-class Stage(nn.Module):
+class Stage(BlockRunner):
     """Blocks of one grid size, then the step to the next grid."""
 
     def __init__(self, blocks: list[nn.Module], downsample: nn.Module | None) -> None:
@@ -153,7 +154,7 @@ class Stage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, dim, H, W) -> (B, out_dim, H', W')."""
         for block in self.blocks:
-            x = block(x)
+            x = self.run(block, x)
         return x if self.downsample is None else self.downsample(x)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from opensam.config import Config
 from opensam.models.layers import DropPath, MLPBlock, Neck, attention, join_windows, split_windows
+from opensam.models.recomputation import BlockRunner
 
 
 class ViTConfig(Config):
@@ -111,7 +112,7 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-class ImageEncoderViT(nn.Module):
+class ImageEncoderViT(BlockRunner):
     """Image encoder: pixels (B, 3, S, S) -> image embeddings (B, 256, S/16, S/16)."""
 
     def __init__(self, config: ViTConfig) -> None:
@@ -135,5 +136,5 @@ class ImageEncoderViT(nn.Module):
         """(B, 3, S, S) -> (B, 256, S/16, S/16)."""
         x = self.patch_embed(pixels) + self.pos_embed
         for block in self.blocks:
-            x = block(x)
+            x = self.run(block, x)
         return self.neck(x.permute(0, 3, 1, 2))
