@@ -69,6 +69,23 @@ class Neck(nn.Sequential):
         )
 
 
+class DropPath(nn.Module):
+    """Stochastic depth: while training, leave a residual branch out for some of the batch (arXiv 1603.09382).
+
+    Off until `regularisation.set_regularisation` gives it a rate, which is no part of a state dict.
+    """
+
+    rate = 0.0
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """(B, ...) -> (B, ...): zero with probability `rate`, else scaled so that the mean stays as it is."""
+        if not (self.training and self.rate):
+            return branch
+        keep = 1 - self.rate
+        kept = branch.new_empty(len(branch), *[1] * (branch.ndim - 1)).bernoulli_(keep)
+        return branch * (kept / keep)
+
+
 def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """Attention with an optional bias on the scores: (..., N, d), (..., K, d), (..., K, d), (..., N, K) -> (..., N, d).
 

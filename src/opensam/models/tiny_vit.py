@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from opensam.config import Config
-from opensam.models.layers import Neck, attention, join_windows, split_windows
+from opensam.models.layers import DropPath, Neck, attention, join_windows, split_windows
+from opensam.models.recomputation import BlockRunner
 
 
 class TinyViTConfig(Config):
@@ -58,11 +59,13 @@ class MBConv(nn.Module):
         self.conv1 = ConvBn(dim, hidden, 1)
         self.conv2 = ConvBn(hidden, hidden, 3, groups=hidden)
         self.conv3 = ConvBn(hidden, dim, 1)
+        self.drop_path = DropPath()
         nn.init.zeros_(self.conv3.bn.weight)  # the block starts as the identity
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, dim, H, W) -> (B, dim, H, W)."""
-        return F.gelu(x + self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x))))))
+        branch = self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
+        return F.gelu(x + self.drop_path(branch))
 
 
 class PatchMerging(nn.Module):
@@ -128,18 +131,19 @@ class TinyViTBlock(nn.Module):
         self.attn = WindowAttention(dim, num_heads, window_size)
         self.local_conv = ConvBn(dim, dim, 3, groups=dim)
         self.mlp = FeedForward(dim)
+        self.drop_path = DropPath()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, dim, H, W) -> (B, dim, H, W)."""
         tokens = x.permute(0, 2, 3, 1)
         windows = split_windows(tokens, self.window_size)
         windows = self.attn(windows.flatten(1, 2)).view_as(windows)
-        tokens = tokens + join_windows(windows, (tokens.shape[1], tokens.shape[2]))
+        tokens = tokens + self.drop_path(join_windows(windows, (tokens.shape[1], tokens.shape[2])))
         tokens = self.local_conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return (tokens + self.mlp(tokens)).permute(0, 3, 1, 2)
+        return (tokens + self.drop_path(self.mlp(tokens))).permute(0, 3, 1, 2)
 
 
-class Stage(nn.Module):
+class Stage(BlockRunner):
     """Blocks of one grid size, then the step to the next grid."""
 
     def __init__(self, blocks: list[nn.Module], downsample: nn.Module | None) -> None:
@@ -150,7 +154,7 @@ class Stage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, dim, H, W) -> (B, out_dim, H', W')."""
         for block in self.blocks:
-            x = block(x)
+            x = self.run(block, x)
         return x if self.downsample is None else self.downsample(x)
 
 

@@ -44,6 +44,7 @@ class TwoWayAttentionBlock(nn.Module):
         self.norm3 = nn.LayerNorm(embedding_dim)
         self.norm4 = nn.LayerNorm(embedding_dim)
         self.cross_attn_image_to_token = Attention(embedding_dim, num_heads, downsample_rate=2)
+        self.dropout = nn.Dropout(0.0)  # on what is added; see `regularisation.set_regularisation`
         self.skip_first_layer_pe = skip_first_layer_pe
 
     def forward(self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,12 +53,12 @@ class TwoWayAttentionBlock(nn.Module):
             queries = self.self_attn(queries, queries, queries)
         else:
             q = queries + query_pe
-            queries = queries + self.self_attn(q, q, queries)
+            queries = queries + self.dropout(self.self_attn(q, q, queries))
         queries = self.norm1(queries)
         k = keys + key_pe
-        queries = self.norm2(queries + self.cross_attn_token_to_image(queries + query_pe, k, keys))
-        queries = self.norm3(queries + self.mlp(queries))
-        keys = self.norm4(keys + self.cross_attn_image_to_token(k, queries + query_pe, queries))
+        queries = self.norm2(queries + self.dropout(self.cross_attn_token_to_image(queries + query_pe, k, keys)))
+        queries = self.norm3(queries + self.dropout(self.mlp(queries)))
+        keys = self.norm4(keys + self.dropout(self.cross_attn_image_to_token(k, queries + query_pe, queries)))
         return queries, keys
 
 
@@ -71,6 +72,7 @@ class TwoWayTransformer(nn.Module):
         )
         self.final_attn_token_to_image = Attention(embedding_dim, num_heads, downsample_rate=2)
         self.norm_final_attn = nn.LayerNorm(embedding_dim)
+        self.dropout = nn.Dropout(0.0)
 
     def forward(self, image_tokens: Tensor, image_pe: Tensor, point_embedding: Tensor) -> tuple[Tensor, Tensor]:
         """Run the decoder's transformer.
@@ -87,4 +89,4 @@ class TwoWayTransformer(nn.Module):
         for layer in self.layers:
             queries, keys = layer(queries, keys, query_pe=point_embedding, key_pe=image_pe)
         attended = self.final_attn_token_to_image(queries + point_embedding, keys + image_pe, keys)
-        return self.norm_final_attn(queries + attended), keys
+        return self.norm_final_attn(queries + self.dropout(attended)), keys

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from opensam.config import Config
-from opensam.models.layers import MLPBlock, Neck, attention, join_windows, split_windows
+from opensam.models.layers import DropPath, MLPBlock, Neck, attention, join_windows, split_windows
+from opensam.models.recomputation import BlockRunner
 
 
 class ViTConfig(Config):
@@ -97,19 +98,21 @@ class Block(nn.Module):
         self.attn = Attention(dim, num_heads, window_size or grid_size)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLPBlock(dim, int(dim * mlp_ratio), nn.GELU)
+        self.drop_path = DropPath()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, D) -> (B, H, W, D)."""
         normed = self.norm1(x)
         if self.window_size:
-            attended = self.attn(split_windows(normed, self.window_size))
-            x = x + join_windows(attended, (x.shape[1], x.shape[2]))
+            windows = self.attn(split_windows(normed, self.window_size))
+            attended = join_windows(windows, (x.shape[1], x.shape[2]))
         else:
-            x = x + self.attn(normed)
-        return x + self.mlp(self.norm2(x))
+            attended = self.attn(normed)
+        x = x + self.drop_path(attended)
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-class ImageEncoderViT(nn.Module):
+class ImageEncoderViT(BlockRunner):
     """Image encoder: pixels (B, 3, S, S) -> image embeddings (B, 256, S/16, S/16)."""
 
     def __init__(self, config: ViTConfig) -> None:
@@ -133,5 +136,5 @@ class ImageEncoderViT(nn.Module):
         """(B, 3, S, S) -> (B, 256, S/16, S/16)."""
         x = self.patch_embed(pixels) + self.pos_embed
         for block in self.blocks:
-            x = block(x)
+            x = self.run(block, x)
         return self.neck(x.permute(0, 3, 1, 2))
