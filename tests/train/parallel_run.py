@@ -10,7 +10,7 @@ from tests.train.test_loop import CONFIG
 from opensam.data.mixture import Mixture
 from opensam.models.sam import Sam, SamConfig
 from opensam.models.vit import ViTConfig
-from opensam.recipes.training import promptable
+from opensam.recipes.promptable import promptable
 from opensam.train.loop import Trainer
 
 

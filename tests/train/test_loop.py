@@ -13,12 +13,13 @@ from opensam.data.mixture import Mixture
 from opensam.data.samples import AugmentConfig
 from opensam.models.sam import Sam, SamConfig
 from opensam.models.tiny_vit import TinyViTConfig
-from opensam.recipes.training import promptable
+from opensam.recipes.promptable import promptable
 from opensam.train.loop import Progress, RunConfig, Task, Trainer, TrainingError
 from opensam.train.optim import OptimConfig
 from opensam.train.segment import SegmentConfig, TrainConfig
 
 CONFIG = TrainConfig(
+    model="opensam_tiny",
     image_size=64,
     batch_size=2,
     masks_per_image=2,
@@ -27,7 +28,8 @@ CONFIG = TrainConfig(
     log_every=1,
     segment=SegmentConfig(clicks=1, mask_rounds=0, mask_loss="cross_entropy", mask_weight=2.0, dice_weight=2.0),
     augment=AugmentConfig(scale=(0.8, 1.5), flip=0.5),
-    optim=OptimConfig(lr=1e-3, warmup=2, ema=0.9),
+    drop_path=0.1,
+    optim=OptimConfig(lr=1e-3, schedule="cosine", warmup=2, layer_decay=1.0, ema=0.9),
 )
 
 

@@ -9,10 +9,24 @@ from opensam.train.optim import Average, OptimConfig, learning_rate, make_optimi
 
 
 def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
-    config = OptimConfig(lr=1.0, final_lr=0.2, warmup=10)
+    config = OptimConfig(lr=1.0, schedule="cosine", final_lr=0.2, warmup=10)
     assert learning_rate(0, 1000, config) == pytest.approx(0.1)
     assert learning_rate(500, 1000, config) == pytest.approx(0.6)
     assert learning_rate(1000, 1000, config) == pytest.approx(0.2)
+
+
+def test_the_paper_lowers_the_rate_twice() -> None:
+    config = OptimConfig(warmup=250)
+    rates = [learning_rate(step, 90_000, config) for step in (0, 249, 59_999, 60_000, 86_665, 86_666, 89_999)]
+    assert rates == pytest.approx([8e-4 / 250, 8e-4, 8e-4, 8e-5, 8e-5, 8e-6, 8e-6])
+
+
+def test_a_factor_on_the_rate_makes_groups() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    groups = make_optimizer(model, OptimConfig(), lambda name: 0.5 if name.startswith("0.") else 1.0).param_groups
+    assert {(group["lr_scale"], group["weight_decay"], len(group["params"])) for group in groups} == {
+        (scale, decay, 1) for scale in (0.5, 1.0) for decay in (0.1, 0.0)
+    }
 
 
 def test_only_matrices_and_convolutions_decay() -> None:

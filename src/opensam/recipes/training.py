@@ -1,25 +1,58 @@
 """Training recipes: functions that return configs, one per stage, with their cost and what came of them."""
 
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from opensam.config import write_run_json
-from opensam.data.mixture import Mixture
-from opensam.data.samples import AugmentConfig, Batch, make_batch
-from opensam.models import checkpoints
-from opensam.models.sam import Sam, SamConfig
-from opensam.models.tiny_vit import TinyViTConfig
-from opensam.train.loop import Progress, Task, Trainer
+from opensam.data.samples import AugmentConfig
 from opensam.train.optim import OptimConfig
-from opensam.train.segment import SegmentConfig, SegmentStep, TrainConfig
-from opensam.train.start import order_positions
+from opensam.train.segment import SegmentConfig, TrainConfig
 
 
-def tiny(devices: int = 1) -> list[TrainConfig]:
+def sam_vit_h() -> list[TrainConfig]:
+    """SAM with ViT-H as the paper trained it (A): 90,000 steps of 256 pictures, one per GPU.
+
+    That is two passes over SA-1B. It starts from a masked autoencoder: `--init mae_pretrain_vit_huge.pth`, or a run of
+    `opensam pretrain`. Cost: 256 A100 GPUs for 68 hours (paper, F); not run here. With fewer GPUs `--set accumulate=N`
+    keeps the batch; `--set recompute=true` saves memory. The masks are those of the fully automatic stage,
+    unaugmented; for data of the other stages add `--set augment.scale=[0.1,2.0] --set augment.scale_law=linear`.
+    """
+    return [
+        TrainConfig(
+            model="sam_vit_h", batch_size=1, steps=90_000, devices=8, nodes=32, loader_threads=4, optim=OptimConfig()
+        )
+    ]
+
+
+def sam_vit_l() -> list[TrainConfig]:
+    """SAM with ViT-L as the paper trained it (A): 180,000 steps of 128 pictures, otherwise as `sam_vit_h`."""
+    return [
+        config.with_overrides(["model=sam_vit_l", "steps=180000", "nodes=16", "optim.lr=4e-4"])
+        for config in sam_vit_h()
+    ]
+
+
+def sam_vit_b() -> list[TrainConfig]:
+    """SAM with ViT-B as the paper trained it (A): as `sam_vit_l`, with more regularisation."""
+    changes = ["model=sam_vit_b", "optim.lr=8e-4", "optim.layer_decay=0.6", "drop_path=0.6"]
+    return [config.with_overrides(changes) for config in sam_vit_l()]
+
+
+def tiny_cpu() -> list[TrainConfig]:
+    """The small model over squares of 256: shows in minutes on a laptop that it learns, and nothing more.
+
+    Use it to try your data and your settings.
+    """
+    young, *_ = tiny()
+    return [
+        young.with_overrides(
+            [
+                *("image_size=256", "crop_size=256", "batch_size=4", "masks_per_image=4", "steps=400", "log_every=10"),
+                *("augment.scale=[0.8,1.6]", "segment.clicks=1", "optim.warmup=40", "optim.ema=0.98", "save_every=60"),
+            ]
+        )
+    ]
+
+
+def tiny() -> list[TrainConfig]:
     """The embedded model, from random weights on a few thousand pictures: small crops of the square, then nearly all.
 
     Crops cost little, and lie anywhere in the square of 1024, so that things and positions are as they will be.
@@ -28,11 +61,13 @@ def tiny(devices: int = 1) -> list[TrainConfig]:
     the cost and the numbers of the released ones, and where their training differed.
     """
     young = TrainConfig(
+        model="opensam_tiny",
+        drop_path=0.0,
+        decoder_dropout=0.0,
         crop_size=224,
         batch_size=4,
         masks_per_image=6,
         steps=8000,
-        devices=devices,
         ordered_positions=True,
         segment=SegmentConfig(
             single_mask_boxes=0.5,
@@ -47,7 +82,16 @@ def tiny(devices: int = 1) -> list[TrainConfig]:
             grouping_weight=0.5,
         ),
         augment=AugmentConfig(scale=(0.25, 1.3), flip=0.5, color=0.3, grey=0.1),
-        optim=OptimConfig(lr=8e-4, final_lr=1.5e-4, warmup=200, betas=(0.9, 0.98), weight_decay=0.05, ema=0.998),
+        optim=OptimConfig(
+            lr=8e-4,
+            schedule="cosine",
+            final_lr=1.5e-4,
+            warmup=200,
+            layer_decay=1.0,
+            betas=(0.9, 0.98),
+            weight_decay=0.05,
+            ema=0.998,
+        ),
     )
     grown = young.with_overrides(
         [
@@ -68,12 +112,12 @@ def tiny(devices: int = 1) -> list[TrainConfig]:
     return [young, grown, final]
 
 
-def tiny_gpu(devices: int = 1) -> list[TrainConfig]:
+def tiny_gpu() -> list[TrainConfig]:
     """The embedded model on a GPU: the stages of `tiny` with large batches, and the paper's interaction at the end.
 
     Not measured yet: no run of it has been made.
     """
-    young, grown, final = tiny(devices)
+    young, grown, final = tiny()
     shared = ["loader_threads=14", "save_every=60", "optim.ema=0.9995", "masks_per_image=8"]
     return [
         young.with_overrides([*shared, "batch_size=64", "steps=12000", "segment.clicks=2"]),
@@ -87,63 +131,11 @@ def tiny_gpu(devices: int = 1) -> list[TrainConfig]:
     ]
 
 
-RECIPES: dict[str, Callable[[int], list[TrainConfig]]] = {"tiny": tiny, "tiny_gpu": tiny_gpu}
-
-
-def promptable(sam: Sam, mixture: Mixture, config: TrainConfig) -> Task:
-    """The task of promptable segmentation on a mixture of data sets."""
-
-    def draw(rng: np.random.Generator) -> Batch:
-        crop_size = config.crop_size or config.image_size
-        sizes = (config.batch_size, config.image_size, crop_size, config.masks_per_image)
-        return make_batch(mixture, *sizes, config.augment, rng)
-
-    def save(weights: dict[str, Tensor], path: Path) -> None:
-        averaged = Sam(sam.config, sam.name)
-        averaged.load_state_dict(weights)
-        checkpoints.save(averaged, path)
-
-    return Task(SegmentStep(sam, config.segment, config.freeze_batch_norm), sam, draw, save)
-
-
-def train(
-    stages: list[TrainConfig],
-    data: Path,
-    folder: Path,
-    on_progress: Callable[[Progress], None],
-    init: Path | None = None,
-) -> Path:
-    """Run the stages one after the other; each starts from the averaged weights of the one before.
-
-    A stage that has finished is not repeated and one that was interrupted goes on where its last checkpoint stands, so
-    the same call resumes a run.
-
-    Args:
-        stages: configs; stage n writes to `folder/stage-n`.
-        data: folder of shards in the SA-1B layout.
-        folder: of the run.
-        on_progress: called every `log_every` steps by the first process.
-        init: checkpoint that the first stage starts from; None: random weights.
-
-    Returns:
-        The averaged weights of the last stage.
-
-    Raises:
-        ValueError: no data, or weights that do not fit.
-    """
-    mixture = Mixture.from_shards(data, stages[0].mixture_power)
-    weights = init
-    for number, config in enumerate(stages, start=1):
-        torch.manual_seed(config.seed)
-        sam = Sam(SamConfig(image_encoder=TinyViTConfig(image_size=config.image_size)))
-        if weights is None and config.ordered_positions:
-            order_positions(sam)
-        if weights is not None:
-            checkpoints.load_into(sam, checkpoints.read_state_dict(weights), str(weights))
-        stage_folder = folder / f"stage-{number}"
-        write_run_json(stage_folder, config, data=str(data), init=str(weights) if weights else None)
-        Trainer(promptable(sam, mixture, config), config, stage_folder).fit(on_progress)
-        weights = stage_folder / "model.safetensors"
-    if weights is None:
-        raise ValueError("expected at least one stage, got none")
-    return weights
+RECIPES: dict[str, Callable[[], list[TrainConfig]]] = {
+    "tiny": tiny,
+    "tiny_cpu": tiny_cpu,
+    "tiny_gpu": tiny_gpu,
+    "sam_vit_b": sam_vit_b,
+    "sam_vit_l": sam_vit_l,
+    "sam_vit_h": sam_vit_h,
+}

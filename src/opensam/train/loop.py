@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from opensam.config import Config
 from opensam.files import replacing, sweep
 from opensam.train.log import RunLog, Validation
-from opensam.train.optim import Average, OptimConfig, learning_rate, make_optimizer
+from opensam.train.optim import Average, OptimConfig, learning_rate, make_optimizer, same_rate
 from opensam.train.parallel import Precision, Strategy, gathered_state, load_gathered_state, make_fabric
 
 # What may differ when a run goes on: how it shows and stores itself and reads its data, not what it learns.
@@ -74,6 +74,7 @@ class Task:
         draw: makes a batch from a generator; called by several threads at once.
         save: writes weights (the state dict of `model`, averaged) to a path.
         validate: measures the model that it is given.
+        rate_factor: of the name of a parameter of `model`, on its learning rate.
     """
 
     step: nn.Module
@@ -81,6 +82,7 @@ class Task:
     draw: Callable[[np.random.Generator], Any]
     save: Callable[[dict[str, Tensor], Path], None]
     validate: Callable[[nn.Module], Validation] | None = None
+    rate_factor: Callable[[str], float] = same_rate
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Trainer:
         self.fabric = make_fabric(config.devices, config.nodes, config.strategy, config.precision)
         task.step.train().to(self.fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module = self.fabric.setup_module(task.step)
-        self.optimizer = make_optimizer(task.model, config.optim)
+        self.optimizer = make_optimizer(task.model, config.optim, task.rate_factor)
         self.average = Average(task.model, config.optim.ema)
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)

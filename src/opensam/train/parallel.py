@@ -104,4 +104,6 @@ def load_gathered_state(
     average.values = {name: value.clone() for name, value in model.state_dict().items()}
     average.updates = state["updates"]
     set_model_state_dict(model, state["model"], options=GATHERED)
-    set_optimizer_state_dict(model, optimizer, state["optimizer"], options=GATHERED)
+    # What never had a gradient has no state.
+    partial = StateDictOptions(full_state_dict=True, cpu_offload=True, strict=False)
+    set_optimizer_state_dict(model, optimizer, state["optimizer"], options=partial)

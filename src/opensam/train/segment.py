@@ -59,22 +59,30 @@ class SegmentConfig(Config):
 
 
 class TrainConfig(RunConfig):
-    """One run of promptable training.
+    """One run of promptable training; the defaults are the paper's for ViT-H (A).
 
     Attributes:
+        model: a name of `opensam models`: which architecture, not which weights.
         image_size: side of the model's square.
         crop_size: side of the crops that the model is trained on, a multiple of 16; None: whole squares.
         masks_per_image: prompts per picture, on as many of its masks as it has (the paper has at most 64 per GPU).
         mixture_power: a data set of n pictures is drawn with weight n ** power.
+        drop_path: rate of stochastic depth, see `set_regularisation`.
+        decoder_dropout: see there.
+        recompute: save memory by computing the blocks of the image encoder again in the backward pass.
         freeze_batch_norm: keep batch-norm statistics as they are, for small batches of large pictures.
         ordered_positions: a run from random weights begins with `start.order_positions`; the official models did not.
         segment, augment: see there.
     """
 
+    model: str = "sam_vit_h"
     image_size: int = Field(default=1024, ge=EMBEDDING_STRIDE, multiple_of=EMBEDDING_STRIDE)
     crop_size: int | None = Field(default=None, ge=EMBEDDING_STRIDE, multiple_of=EMBEDDING_STRIDE)
-    masks_per_image: int = Field(default=8, ge=1)
+    masks_per_image: int = Field(default=64, ge=1)
     mixture_power: float = 0.5
+    drop_path: float = Field(default=0.4, ge=0, lt=1)
+    decoder_dropout: float = Field(default=0.1, ge=0, lt=1)
+    recompute: bool = False
     freeze_batch_norm: bool = False
     ordered_positions: bool = False
     segment: SegmentConfig = SegmentConfig()
@@ -105,6 +113,13 @@ class SegmentStep(nn.Module):
     """A batch to a loss, as one module, so that wrappers for precision and many devices see one `forward`."""
 
     def __init__(self, sam: Sam, config: SegmentConfig, freeze_batch_norm: bool = False) -> None:
+        """Wrap a model.
+
+        Args:
+            sam: what is trained.
+            config: the interaction and the loss.
+            freeze_batch_norm: see `TrainConfig`.
+        """
         super().__init__()
         self.sam = sam
         self.config = config

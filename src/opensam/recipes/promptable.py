@@ -1,0 +1,119 @@
+"""Promptable training as a whole: data and a model to a task, and the stages of a recipe one after the other."""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from opensam.config import write_run_json
+from opensam.data.mixture import Mixture, open_mixture
+from opensam.data.samples import Batch, make_batch
+from opensam.eval.report import run_facts
+from opensam.files import replacing
+from opensam.models import checkpoints, zoo
+from opensam.models.depth import encoder_layers, layer_of
+from opensam.models.recomputation import set_recomputation
+from opensam.models.regularisation import set_regularisation
+from opensam.models.sam import Sam
+from opensam.recipes.validation import validator
+from opensam.train.loop import Progress, Task, Trainer
+from opensam.train.segment import SegmentStep, TrainConfig
+from opensam.train.start import order_positions
+
+
+def new_model(config: TrainConfig) -> Sam:
+    """The model of a config with random weights, drawn from its seed."""
+    architecture = zoo.find(config.model).config
+    encoder = architecture.image_encoder.model_copy(update={"image_size": config.image_size})
+    torch.manual_seed(config.seed)
+    sam = Sam(architecture.model_copy(update={"image_encoder": encoder}))
+    if config.ordered_positions:
+        order_positions(sam)
+    return sam
+
+
+def promptable(sam: Sam, mixture: Mixture, config: TrainConfig) -> Task:
+    """The task of promptable segmentation on a mixture of data sets."""
+    set_regularisation(sam, drop_path=config.drop_path, decoder_dropout=config.decoder_dropout)
+    set_recomputation(sam, config.recompute)
+    encoder = sam.config.image_encoder
+
+    def draw(rng: np.random.Generator) -> Batch:
+        crop_size = config.crop_size or config.image_size
+        sizes = (config.batch_size, config.image_size, crop_size, config.masks_per_image)
+        return make_batch(mixture, *sizes, config.augment, rng)
+
+    def save(weights: dict[str, Tensor], path: Path) -> None:
+        averaged = Sam(sam.config, sam.name)
+        averaged.load_state_dict(weights)
+        checkpoints.save(averaged, path)
+
+    def rate_factor(name: str) -> float:
+        return config.optim.layer_decay ** (encoder_layers(encoder) - 1 - layer_of(name, encoder))
+
+    step = SegmentStep(sam, config.segment, config.freeze_batch_norm)
+    return Task(step, sam, draw, save, rate_factor=rate_factor)
+
+
+def train(
+    stages: list[TrainConfig],
+    data: Sequence[str],
+    folder: Path,
+    on_progress: Callable[[Progress], None],
+    init: Path | None = None,
+    val: Sequence[str] = (),
+) -> Path:
+    """Run the stages one after the other; each starts from the averaged weights of the one before.
+
+    A stage that has finished is not repeated and one that was interrupted goes on where its last checkpoint stands, so
+    the same call resumes a run.
+
+    Args:
+        stages: configs; stage n writes to `folder/stage-n`.
+        data: what to train on, see `opensam.data.mixture.open_mixture`.
+        folder: of the run.
+        on_progress: called every `log_every` steps by the first process.
+        init: checkpoint that the first stage starts from, of a whole model or of an image encoder; None: random
+            weights.
+        val: held-out data in the same notation; none: no validation.
+
+    Returns:
+        The averaged weights of the last stage.
+
+    Raises:
+        ValueError: no data, or weights that do not fit.
+    """
+    mixture = open_mixture(data, stages[0].mixture_power)
+    held_out = open_mixture(val, stages[0].mixture_power) if val else None
+    weights = init
+    for number, config in enumerate(stages, start=1):
+        sam = new_model(config)
+        if weights is not None:
+            checkpoints.load_into(sam, checkpoints.read_state_dict(weights), str(weights))
+        stage_folder = folder / f"stage-{number}"
+        facts = {"data": list(data), "val": list(val), "init": str(weights) if weights else None}
+        write_run_json(stage_folder, config, **facts, **run_facts(str(sam.device), config.seed))
+        task = promptable(sam, mixture, config)
+        if held_out is not None:
+            task = replace(task, validate=validator(held_out, config))
+        try:
+            Trainer(task, config, stage_folder).fit(on_progress)
+        finally:
+            report_skipped(mixture, stage_folder / "skipped.csv")
+        weights = stage_folder / "model.safetensors"
+    if weights is None:
+        raise ValueError("expected at least one stage, got none")
+    return weights
+
+
+def report_skipped(mixture: Mixture, path: Path) -> None:
+    """List the samples that could not be used, if there were any."""
+    if not mixture.skipped:
+        return
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        rows = ((dataset, name, reason) for (dataset, name), reason in sorted(mixture.skipped.items()))
+        csv.writer(file).writerows([("dataset", "name", "reason"), *rows])
