@@ -51,7 +51,11 @@ def test_every_parameter_has_a_layer_and_every_layer_a_parameter(config: ViTConf
 
 @pytest.mark.parametrize(
     ("config", "name"),
-    [(VIT, "image_encoder.layers.0.blocks.0.x"), (TINY, "image_encoder.blocks.0.x"), (VIT, "image_encoder.norm.weight")],
+    [
+        (VIT, "image_encoder.layers.0.blocks.0.x"),
+        (TINY, "image_encoder.blocks.0.x"),
+        (VIT, "image_encoder.norm.weight"),
+    ],
 )
 def test_a_parameter_of_another_encoder_is_refused(config: ViTConfig | TinyViTConfig, name: str) -> None:
     with pytest.raises(ValueError, match=f"expected a parameter of a {config.kind} image encoder, got '{name}'"):

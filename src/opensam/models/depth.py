@@ -39,4 +39,6 @@ def layer_of(name: str, config: ViTConfig | TinyViTConfig) -> int:
         if rest[1] == "blocks":
             return 1 + before + numbers[1]
         return before + config.depths[numbers[0]]
-    raise ValueError(f"expected a parameter of a {config.kind} image encoder, got {name!r}; give the model's own config")
+    raise ValueError(
+        f"expected a parameter of a {config.kind} image encoder, got {name!r}; give the model's own config"
+    )
