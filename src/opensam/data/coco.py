@@ -125,9 +125,10 @@ def _index(file: Path) -> tuple[list[_Picture], list[tuple[Any, int, int]]]:
 
 
 def _elements(text: str) -> Iterator[tuple[str, Any, int, int]]:
-    """The elements of the top-level lists `images` and `annotations` with their places, and None for each list.
+    """The elements of the top-level lists `images` and `annotations` with their places in the text.
 
-    One element is unpacked at a time: the annotations of COCO, unpacked together, are gigabytes.
+    A list itself comes before its elements, with an empty place. One element is unpacked at a time: the annotations of
+    COCO, unpacked together, are gigabytes.
     """
     decode = json.JSONDecoder().raw_decode
     at = _after(text, 3 if text.startswith("\xef\xbb\xbf") else 0)  # the mark that Windows programs put first
