@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -14,14 +15,17 @@ from torch import Tensor
 from opensam.models.checkpoints import (
     CheckpointError,
     infer_config,
+    load_encoder,
     load_into,
     official_to_transformers,
     read,
     read_state_dict,
     save,
+    save_encoder,
     transformers_to_official,
     with_imagenet_head,
 )
+from opensam.models.layouts import mae_to_official
 from opensam.models.sam import Sam, SamConfig
 from opensam.models.tiny_vit import TinyViTConfig
 from opensam.models.vit import ViTConfig
@@ -335,3 +339,138 @@ def test_loading_copies_unless_told_to_take_over(official: dict[str, Tensor]) ->
         assert same(sam.state_dict(), official)
         assert (sam.get_parameter(key).data_ptr() == official[key].data_ptr()) is assign
         assert sam.get_parameter(key).requires_grad
+
+
+# ---- image encoders alone ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [VIT, TINY], ids=["vit", "tiny_vit"])
+@pytest.mark.parametrize("whole", [False, True], ids=["encoder", "model"])
+def test_an_image_encoder_is_saved_and_loaded_alone(config: SamConfig, whole: bool, tmp_path: Path) -> None:
+    trained, sam = make(config), Sam(config)
+    before = {key: value.clone() for key, value in sam.state_dict().items()}
+    (save if whole else save_encoder)(trained, tmp_path / "a.safetensors")
+    if not whole:
+        assert all(key.startswith("image_encoder.") for key in read_state_dict(tmp_path / "a.safetensors"))
+    report = load_encoder(sam, tmp_path / "a.safetensors")
+    after, wanted = sam.state_dict(), trained.state_dict()
+    encoder = {key for key in wanted if key.startswith("image_encoder.")}
+    assert all(torch.equal(after[key], (wanted if key in encoder else before)[key]) for key in wanted)
+    assert (set(report.loaded), report.kept) == (encoder, ())
+    assert set(report.left_out) == (set(wanted) - encoder if whole else set())
+
+
+def test_an_image_encoder_beside_a_decoder_of_pre_training_is_loaded(tmp_path: Path) -> None:
+    trained, sam = make(), Sam(VIT)
+    weights = {f"module.image_encoder.{key}": value for key, value in trained.image_encoder.state_dict().items()}
+    torch.save({"model": weights | {"module.decoder.embed.bias": torch.zeros(3)}}, tmp_path / "a.pt")
+    report = load_encoder(sam, tmp_path / "a.pt")
+    assert same(sam.image_encoder.state_dict(), trained.image_encoder.state_dict())
+    assert report.left_out == ("decoder.embed.bias",)
+
+
+def mae(grid: int = 5, patch: int = 16, decoder: bool = False) -> dict[str, Tensor]:
+    """Weights of a masked autoencoder with the width and depth of VIT, under the keys of facebookresearch/mae."""
+    width, hidden = 24, 48
+    shapes: dict[str, tuple[int, ...]] = {
+        "cls_token": (1, 1, width),
+        "pos_embed": (1, grid**2 + 1, width),
+        "patch_embed.proj.weight": (width, 3, patch, patch),
+        "patch_embed.proj.bias": (width,),
+        "norm.weight": (width,),
+        "norm.bias": (width,),
+    }
+    for i in range(4):
+        for name, shape in {
+            "norm1": (width,), "attn.qkv": (3 * width, width), "attn.proj": (width, width),
+            "norm2": (width,), "mlp.fc1": (hidden, width), "mlp.fc2": (width, hidden),
+        }.items():  # fmt: skip
+            shapes |= {f"blocks.{i}.{name}.weight": shape, f"blocks.{i}.{name}.bias": shape[:1]}
+    if decoder:
+        shapes |= {"mask_token": (1, 1, 8), "decoder_embed.weight": (8, width), "decoder_pos_embed": (1, 26, 8)}
+        shapes |= {"decoder_blocks.0.attn.qkv.weight": (24, 8), "decoder_norm.weight": (8,)}
+    generator = torch.Generator().manual_seed(3)
+    return {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
+
+
+def test_a_public_masked_autoencoder_is_loaded_and_the_rest_is_named(tmp_path: Path) -> None:
+    weights, sam = mae(decoder=True), Sam(VIT)
+    before = {key: value.clone() for key, value in sam.state_dict().items()}
+    torch.save({"model": weights}, tmp_path / "mae.pth")
+    report = load_encoder(sam, tmp_path / "mae.pth")
+    after = sam.state_dict()
+    assert set(report.left_out) == {
+        "cls_token", "norm.weight", "norm.bias", "mask_token", "decoder_embed.weight", "decoder_pos_embed",
+        "decoder_blocks.0.attn.qkv.weight", "decoder_norm.weight",
+    }  # fmt: skip
+    assert all("rel_pos" in key or "neck" in key for key in report.kept)
+    assert set(report.loaded) | set(report.kept) == {key for key in after if key.startswith("image_encoder.")}
+    assert not set(report.loaded) & set(report.kept)
+    assert all(torch.equal(after[key], value) for key, value in before.items() if key not in report.loaded)
+    assert not after["image_encoder.blocks.3.attn.rel_pos_w"].any()
+    for ours, theirs in {
+        "blocks.3.norm2.bias": "blocks.3.norm2.bias",
+        "blocks.0.attn.qkv.weight": "blocks.0.attn.qkv.weight",
+        "blocks.1.mlp.lin1.weight": "blocks.1.mlp.fc1.weight",
+        "blocks.2.mlp.lin2.bias": "blocks.2.mlp.fc2.bias",
+        "patch_embed.proj.weight": "patch_embed.proj.weight",
+    }.items():
+        assert torch.equal(after[f"image_encoder.{ours}"], weights[theirs])
+    positions = weights["pos_embed"][0, 1:]  # without that of the class token
+    assert torch.equal(after["image_encoder.pos_embed"].flatten(0, 2), positions)
+
+
+def test_patches_of_14_pixels_keep_their_tokens_when_they_grow_to_16() -> None:
+    config = VIT.image_encoder
+    assert isinstance(config, ViTConfig)
+    weights = mae(patch=14)
+    kernel = mae_to_official(weights, config)["image_encoder.patch_embed.proj.weight"]
+    assert kernel.shape == (24, 3, 16, 16)
+    patch = torch.randn(1, 3, 14, 14)
+    enlarged = F.interpolate(patch, (16, 16), mode="bilinear")
+    expected = F.conv2d(patch, weights["patch_embed.proj.weight"])
+    assert torch.allclose(F.conv2d(enlarged, kernel), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_positions_grow_with_the_grid_and_keep_their_order() -> None:
+    config = VIT.image_encoder
+    assert isinstance(config, ViTConfig)
+    weights = mae(grid=3)
+    rows, columns = torch.arange(3.0)[:, None].expand(3, 3), torch.arange(3.0).expand(3, 3)
+    weights["pos_embed"][0, 1:, 0], weights["pos_embed"][0, 1:, 1] = rows.flatten(), columns.flatten()
+    grown = mae_to_official(weights, config)["image_encoder.pos_embed"]
+    assert grown.shape == (1, 5, 5, 24)
+    assert (grown[0, 1:, :, 0] > grown[0, :-1, :, 0]).all()
+    assert (grown[0, :, 1:, 1] > grown[0, :, :-1, 1]).all()
+    assert grown[0, 2, 2, :2].tolist() == pytest.approx([1, 1])
+
+
+def without(key: str) -> dict[str, Tensor]:
+    return {name: value for name, value in mae().items() if name != key}
+
+
+@pytest.mark.parametrize(
+    ("config", "weights", "sentence"),
+    [
+        (TINY, mae(), "expected the weights of a tiny_vit image encoder in .*got a masked autoencoder's ViT"),
+        (VIT, without("blocks.3.mlp.fc1.bias"), r"\(missing: image_encoder.blocks.3.mlp.lin1.bias\)"),
+        (VIT, mae() | {"blocks.4.norm1.bias": torch.zeros(24)}, "left over: image_encoder.blocks.4.norm1.bias"),
+        (
+            VIT,
+            mae() | {"pos_embed": torch.zeros(1, 25, 24)},
+            r"class token and a square grid .*got shape \(1, 25, 24\)",
+        ),
+        (VIT, {"fc.weight": torch.zeros(1)}, "expected the weights of an image encoder in .*, got none"),
+        (VIT, make(TINY).state_dict(), "got those of another one"),
+    ],
+)
+def test_another_image_encoder_is_refused_and_nothing_is_changed(
+    config: SamConfig, weights: dict[str, Tensor], sentence: str, tmp_path: Path
+) -> None:
+    sam = Sam(config)
+    before = {key: value.clone() for key, value in sam.state_dict().items()}
+    torch.save(weights, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        load_encoder(sam, tmp_path / "a.pth")
+    assert "\n" not in str(caught.value)
+    assert same(sam.state_dict(), before)

@@ -92,6 +92,8 @@ BROKEN = {
     "two of one id": ([image(1), image(1, file_name="2.png")], [annotation(1, [SQUARE])], "one id twice"),
     "no file name": ([{"id": 1}], [annotation(1, [SQUARE])], "neither file_name nor coco_url"),
     "no image id": ([image(1)], [{"segmentation": [SQUARE]}], "field 'image_id' is missing"),
+    "a size below 0": ([image(1, height=-5)], [annotation(1, [SQUARE])], "height and width"),
+    "an endless size": ([image(1, height=1e999)], [annotation(1, [SQUARE])], "layout of COCO"),
     "no objects": ([1, 2], [3], "layout of COCO"),
 }
 

@@ -28,6 +28,11 @@ def png(rgb: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+def disc(side: int, radius: float) -> np.ndarray:
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    return np.hypot(x, y) < radius
+
+
 def in_cells(plane: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.avg_pool2d(plane[None].float() / 255, 4)[0]
 
@@ -38,7 +43,7 @@ def test_a_pasted_thing_and_what_it_covers_are_where_the_picture_shows_them(
 ) -> None:
     monkeypatch.setattr(samples, "draw_shadow", lambda side, rng: None)
     below = source(rectangle((120, 160), slice(10, 110), slice(20, 140)))
-    mask = rectangle((100, 100), slice(30, 60), slice(35, 70))
+    mask = disc(100, 20)
     red = Source("other", "red", png(np.where(mask[..., None], (255, 0, 0), (0, 0, 255))), (encode_rle(mask),))
     augment = AugmentConfig(copy_paste=1.0, flip=0.5, max_area=1.0)
     sample = make_sample(below, 256, 256, 8, augment, np.random.default_rng(seed), lambda rng: red)
@@ -119,12 +124,12 @@ def test_pictures_may_have_more_masks_than_a_byte_counts() -> None:
 
 def test_a_thing_is_cut_out_at_the_size_asked_for_with_its_parts() -> None:
     size = (100, 100)
-    thing, part = rectangle(size, slice(20, 60), slice(10, 90)), rectangle(size, slice(20, 40), slice(10, 50))
+    thing, part = disc(100, 40), disc(100, 40) & rectangle(size, slice(10, 50), slice(10, 90))
     rgb = np.where(thing[..., None], (255, 0, 0), (0, 0, 255)).astype(np.uint8)
     layer = cut_out(rgb, thing, [part], 40, np.random.default_rng(1))
     whole, inside = layer.masks
-    assert layer.rgb.shape == (*whole.shape, 3) == (24, 44, 3), "20 x 40 and two more pixels on each side"
-    assert 0.85 * 800 < whole.sum() <= 800
-    assert inside.sum() == pytest.approx(200, rel=0.15)
+    assert layer.rgb.shape == (*whole.shape, 3) == (44, 44, 3), "40 x 40 and two more pixels on each side"
+    assert 0.85 < whole.sum() / (np.pi * 20**2) < 1
+    assert inside.sum() == pytest.approx(whole.sum() / 2, rel=0.1)
     assert (inside <= whole).all()
-    assert (layer.rgb[whole > 0.5][:, 2] == 0).all(), "nothing of what was behind it"
+    assert layer.rgb[whole > 0.5][:, 2].mean() < 3, "hardly anything of what was behind it"

@@ -14,6 +14,7 @@ from opensam.data.dataset import Dataset, as_names, check_unique, read_at, shown
 from opensam.data.polygons import encode_polygons, encode_runs
 from opensam.masks import Rle
 
+MAX_SIDE = 1_000_000
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -115,7 +116,7 @@ def _index(file: Path) -> tuple[list[_Picture], list[tuple[Any, int, int]]]:
         raise ValueError(f"cannot read {file}: {error.strerror}; check the path") from error
     except IndexError as error:
         raise ValueError(f"expected a JSON file in the layout of COCO, got {file}, which is cut short") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         reason = f"a field {error} is missing" if isinstance(error, KeyError) else error
         raise ValueError(f"expected a JSON file in the layout of COCO, got {file}: {reason}") from error
     if len(lists) < 2:
@@ -125,9 +126,10 @@ def _index(file: Path) -> tuple[list[_Picture], list[tuple[Any, int, int]]]:
 
 
 def _elements(text: str) -> Iterator[tuple[str, Any, int, int]]:
-    """The elements of the top-level lists `images` and `annotations` with their places, and None for each list.
+    """The elements of the top-level lists `images` and `annotations` with their places in the text.
 
-    One element is unpacked at a time: the annotations of COCO, unpacked together, are gigabytes.
+    A list itself comes before its elements, with an empty place. One element is unpacked at a time: the annotations of
+    COCO, unpacked together, are gigabytes.
     """
     decode = json.JSONDecoder().raw_decode
     at = _after(text, 3 if text.startswith("\xef\xbb\xbf") else 0)  # the mark that Windows programs put first
@@ -165,4 +167,7 @@ def _picture(entry: dict[str, Any]) -> _Picture:
         raise ValueError(f"the picture with id {entry['id']} has neither file_name nor coco_url")
     path = PurePosixPath(name)
     file = path.name if path.is_absolute() or ".." in path.parts else str(path)
-    return _Picture(file, entry["id"], (int(entry.get("height") or 0), int(entry.get("width") or 0)))
+    size = (int(entry.get("height") or 0), int(entry.get("width") or 0))
+    if not 0 <= min(size) <= max(size) <= MAX_SIDE:
+        raise ValueError(f"the picture with id {entry['id']} has height and width {size}")
+    return _Picture(file, entry["id"], size)

@@ -4,9 +4,8 @@ from statistics import NormalDist
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Rgb = NDArray[np.uint8]
+from opensam.image import Rgb
 
 # Random bytes looked up in the quantiles of the normal distribution: noise for a tenth of the time of normal numbers.
 _QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)], np.float32)

@@ -20,7 +20,7 @@ from opensam.masks import Rle
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 Names = NDArray[np.bytes_]
-"""File names as bytes of one width: an eighth of what Python strings take."""
+"""File names as bytes of one width: a fraction of what Python strings take."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Source:
 
 
 class Pictures(ABC):
-    """Pictures on disk, numbered from 0 in sorted order."""
+    """Pictures on disk, numbered from 0 in an order that does not depend on the file system."""
 
     name: str
 
@@ -127,9 +127,17 @@ class Folder(Pictures):
 
 
 def list_files(folder: Path) -> list[str]:
-    """Paths of all files of a folder and the folders in it, relative to it and sorted, without hidden ones."""
+    """Paths of all files of a folder and the folders in it, relative to it and sorted, without hidden ones.
+
+    Raises:
+        ValueError: a folder cannot be listed.
+    """
+
+    def stop(error: OSError) -> None:
+        raise ValueError(f"cannot list {error.filename}: {error.strerror}; check path and permissions") from error
+
     found: list[str] = []
-    for root, folders, files in os.walk(folder):
+    for root, folders, files in os.walk(folder, onerror=stop):
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = os.path.relpath(root, folder)
         found += [os.path.normpath(os.path.join(inside, name)) for name in files if not name.startswith(".")]
@@ -157,7 +165,7 @@ def shown(file: str) -> str:
 
 
 def check_unique(names: Iterable[str], where: str) -> None:
-    """Raises ValueError if a name comes twice."""
+    """Refuse a name that comes twice. Raises ValueError."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from opensam.image import Rgb
 from opensam.masks import Mask, Rle, decode_rle
 
-Rgb = NDArray[np.uint8]
 Alpha = NDArray[np.float32]
 Window = tuple[slice, slice]
 
@@ -33,7 +33,7 @@ class Layer:
 
     Attributes:
         rgb: (h, w, 3) uint8.
-        masks: (h, w) float32 in [0, 1] each: first how opaque the thing is, which is its own mask, then its parts.
+        masks: (h, w) float32 in [0, 1] each: first its own, which is also how opaque it is, then those of its parts.
     """
 
     rgb: Rgb
@@ -60,7 +60,7 @@ class Scene:
     """A picture under construction.
 
     Attributes:
-        rgb: (H, W, 3) uint8.
+        rgb: (H, W, 3) uint8; the array that was given, changed in place.
         clear: (H, W) float32 in [0, 1]: how much of the first picture can still be seen.
         targets: the masks laid over it so far.
     """
@@ -223,7 +223,7 @@ def resize(array: NDArray[Any], size: tuple[int, int], mirror: bool = False) -> 
 
 
 def draw_shadow(side: float, rng: np.random.Generator) -> tuple[float, int, int, int] | None:
-    """A soft shadow for a thing of `side` pixels, for half of all things."""
+    """A soft shadow (see `Scene.add`) for a thing of `side` pixels; half of all things have none."""
     if rng.random() < 0.5:
         return None
     reach = max(2.0, 0.1 * side)

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
+import pydantic
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,8 +20,9 @@ from opensam import image
 from opensam.config import Config
 from opensam.data.colours import degrade, recolour
 from opensam.data.mixture import Mixture, Source
-from opensam.data.paste import LEFT_SHARE, Rgb, Scene, cut_out, draw_shadow, find_things, mask_areas, resize, tight_box
+from opensam.data.paste import LEFT_SHARE, Scene, cut_out, draw_shadow, find_things, mask_areas, resize, tight_box
 from opensam.data.synthetic import composite
+from opensam.image import Rgb
 from opensam.masks import Rle, decode_rle
 
 CELL = 4  # pixels per cell of the mask grid, along one side
@@ -62,7 +64,7 @@ class AugmentConfig(Config):
     min_cells: float = 2.0
     degrade: float = 0.0
     copy_paste: float = 0.0
-    paste_max: int = 3
+    paste_max: int = pydantic.Field(default=3, ge=1)
     synthetic: float = 0.0
     mask_size_power: float = 0.0
 
@@ -174,8 +176,7 @@ def _photograph(
 ) -> tuple[Rgb, list[_Found]]:
     """A crop of a picture, perhaps with things from another one over it, and up to `max_masks` masks besides theirs."""
     rgb = image.read(source.picture)
-    law = augment.scale_law
-    window, (h, w) = _random_window(rgb.shape[:2], image_size, crop_size, augment.scale, law, rng)
+    window, (h, w) = _random_window(rgb.shape[:2], image_size, crop_size, augment, rng)
     flip = bool(rng.random() < augment.flip)
     scene = Scene(resize(rgb[window], (h, w), flip))
     if augment.copy_paste and rng.random() < augment.copy_paste:
@@ -274,15 +275,11 @@ def _targets(scene: Scene, augment: AugmentConfig) -> list[_Found]:
 
 
 def _random_window(
-    size: tuple[int, ...],
-    image_size: int,
-    crop_size: int,
-    scales: tuple[float, float],
-    law: str,
-    rng: np.random.Generator,
+    size: tuple[int, ...], image_size: int, crop_size: int, augment: AugmentConfig, rng: np.random.Generator
 ) -> tuple[tuple[slice, slice], tuple[int, int]]:
     """A random scale and crop: the window in the picture, and the size that it gets (multiples of a mask cell)."""
-    scale = float(rng.uniform(*scales) if law == "linear" else np.exp(rng.uniform(*np.log(scales))))
+    linear = augment.scale_law == "linear"
+    scale = float(rng.uniform(*augment.scale) if linear else np.exp(rng.uniform(*np.log(augment.scale))))
     scale *= image_size / max(size)
     slices, target = [], []
     for side in size:

@@ -22,8 +22,10 @@ from opensam.data.tars import LabelledTars, Tars
 PROBED = 100
 """A data set is refused if none of so many of its samples has masks."""
 
-LAYOUTS = """a tar or a folder of tars, NAME.jpg beside NAME.json, images/ beside masks/ or labels/, \
-or ANNOTATIONS.json:IMAGES/"""
+LAYOUTS = (
+    "a tar or a folder of tars, NAME.jpg beside NAME.json, images/ beside masks/ or labels/, "
+    "or ANNOTATIONS.json:IMAGES/"
+)
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def _tell_apart(opened: Sequence[tuple[Pictures, Spec]]) -> None:
 
 
 def _probe(dataset: Dataset) -> None:
-    """Raises ValueError if none of some samples, evenly spaced, has masks."""
+    """Refuse a data set if none of some samples, evenly spaced, has masks. Raises ValueError."""
     reason = ""
     for i in np.linspace(0, len(dataset) - 1, min(PROBED, len(dataset))).astype(int).tolist():
         try:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opensam.data.colours import add_noise, turn_hues
-from opensam.data.paste import Alpha, Layer, Rgb, Scene, draw_shadow, resize, soften
+from opensam.data.paste import Alpha, Layer, Scene, draw_shadow, resize, soften
+from opensam.image import Rgb
 from opensam.masks import Mask
 
 SIDES = (0.06, 0.7)  # of shapes, over the side of the picture
@@ -144,7 +145,7 @@ def _fitted(points: NDArray[np.float64], side: float) -> NDArray[np.float64]:
 
 SHAPES: list[Callable[[Canvas, np.random.Generator], None]] = [
     _draw_blob,
-    _draw_blob,
+    _draw_blob,  # twice as often: most things are round in some way
     _draw_polygon,
     _draw_ellipse,
     _draw_ring,

@@ -1,4 +1,4 @@
-"""Weights in files: official and MobileSAM checkpoints, transformers' folders, our own safetensors.
+"""Weights in files: official and MobileSAM checkpoints, transformers' folders, MAE's encoders, our own safetensors.
 
 Whatever the file, a state dict comes out with official keys (see `layouts`) and in float32.
 """
@@ -18,30 +18,38 @@ from torch import Tensor, nn
 from opensam.files import replacing
 from opensam.models.layouts import (
     IMAGENET_HEAD,
+    MAE_CLASS_TOKEN,
     CheckpointError,
     StateDict,
     infer_config,
+    mae_key_to_official,
+    mae_to_official,
     official_to_transformers,
     some,
     transformers_to_official,
     with_imagenet_head,
 )
 from opensam.models.sam import Sam, SamConfig
+from opensam.models.vit import ViTConfig
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "LoadedEncoder",
     "infer_config",
+    "load_encoder",
     "load_into",
     "official_to_transformers",
     "read",
     "read_state_dict",
     "save",
+    "save_encoder",
     "transformers_to_official",
     "with_imagenet_head",
 ]
 
 FORMAT_VERSION = "1"  # of our own files
+ENCODER = "image_encoder."
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,61 @@ def load_into(model: nn.Module, state_dict: Mapping[str, Tensor], source: str | 
     model.load_state_dict(state_dict, assign=assign)
 
 
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """What `load_encoder` did, as keys.
+
+    Attributes:
+        loaded: official keys of the image encoder that have the file's values.
+        kept: those that have none in the file, and kept the model's.
+        left_out: keys of the file that have no place in an image encoder.
+    """
+
+    loaded: tuple[str, ...]
+    kept: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def load_encoder(sam: Sam, path: str | Path) -> LoadedEncoder:
+    """Load the image encoder alone, to train the rest from where it is.
+
+    Args:
+        sam: its image encoder is changed in place, and only if the weights fit.
+        path: what `save_encoder` or `save` wrote or any other file of `read`, whose image encoder must fit exactly; or
+            a public masked autoencoder such as `mae_pretrain_vit_base.pth`, see `layouts.mae_to_official`. That has
+            neither neck nor relative positions: they keep their values, which are random and zero in a new model.
+
+    Raises:
+        CheckpointError: the file cannot be read, or has the weights of another image encoder or of none.
+    """
+    weights, config = read_state_dict(path), sam.config.image_encoder
+    wanted = sam.image_encoder.state_dict(prefix=ENCODER)
+    found = {key: value for key, value in weights.items() if key.startswith(ENCODER)}
+    kept: StateDict = {}
+    if MAE_CLASS_TOKEN in weights:
+        if not isinstance(config, ViTConfig):
+            raise CheckpointError(
+                f"expected the weights of a {config.kind} image encoder in {path}, got a masked autoencoder's ViT; "
+                "give them to a sam_vit_* model"
+            )
+        found = mae_to_official(weights, config)
+        left_out = [key for key in weights if mae_key_to_official(key) is None]
+        kept = {key: value for key, value in wanted.items() if ".rel_pos_" in key or key.startswith(f"{ENCODER}neck.")}
+    else:
+        left_out = [key for key in weights if key not in found]
+    if not found:
+        raise CheckpointError(f"expected the weights of an image encoder in {path}, got none; check the file")
+    rest = {key: value for key, value in sam.state_dict().items() if not key.startswith(ENCODER)}
+    load_into(sam, rest | kept | found, path)
+    return LoadedEncoder(tuple(found), tuple(kept), tuple(left_out))
+
+
+def save_encoder(sam: Sam, path: str | Path) -> None:
+    """Write the image encoder alone, under its keys in a `Sam`: the result of pre-training, for `load_encoder`."""
+    tensors = {key: value for key, value in sam.state_dict().items() if key.startswith(ENCODER)}
+    _write(sam, {key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+
+
 def save(sam: Sam, path: str | Path, *, half: bool = False) -> None:
     """Write safetensors with the model's name and config, in one piece or not at all.
 
@@ -142,6 +205,10 @@ def save(sam: Sam, path: str | Path, *, half: bool = False) -> None:
             tensors[key] = tensors[key].half()
             if not bool(tensors[key].isfinite().all()):
                 raise ValueError(f"expected weights that fit float16, got larger ones in {key}; save without half")
+    _write(sam, tensors, path)
+
+
+def _write(sam: Sam, tensors: StateDict, path: str | Path) -> None:
     metadata = {
         "format": "pt",  # what other readers of safetensors look for
         "opensam_format": FORMAT_VERSION,
@@ -155,8 +222,8 @@ def save(sam: Sam, path: str | Path, *, half: bool = False) -> None:
 def _official(tensors: StateDict) -> StateDict:
     """Official keys and float32, whatever family the tensors come from."""
     # Wrappers put a prefix before every key: DistributedDataParallel `module.`, torch.compile `_orig_mod.`.
-    anchor = next((key for key in tensors if "prompt_encoder." in key), "")
-    prefix = anchor.partition("prompt_encoder.")[0]
+    anchor = next((key for key in tensors if "prompt_encoder." in key or ENCODER in key), "")
+    prefix = re.split(r"prompt_encoder\.|image_encoder\.", anchor)[0]
     if all(key.startswith(prefix) for key in tensors):
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     if any(key.startswith("vision_encoder.") for key in tensors):

@@ -1,14 +1,17 @@
-"""Layouts of a state dict: official keys, transformers' keys, and what shapes say about a model.
+"""Layouts of a state dict: official keys, transformers' and MAE's keys, and what shapes say about a model.
 
 Inside opensam a state dict always has the official keys, which are the attribute names of our networks;
-MobileSAM's file has them too. `transformers.SamModel` enters and leaves through one key table.
+MobileSAM's file has them too. `transformers.SamModel` enters and leaves through one key table, the encoder of a public
+masked autoencoder (github.com/facebookresearch/mae) enters through another.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from opensam.models.sam import SamConfig
@@ -44,6 +47,17 @@ KEY_TABLE = (
     ("mask_decoder.output_upscaling.1.", "mask_decoder.upscale_layer_norm."),
     ("mask_decoder.output_upscaling.3.", "mask_decoder.upscale_conv2."),
 )
+# (official, MAE), read in the same way.
+MAE_TABLE = (
+    ("image_encoder.pos_embed", "pos_embed"),
+    ("image_encoder.patch_embed.proj.", "patch_embed.proj."),
+    ("image_encoder.blocks.{}.norm{}.", "blocks.{}.norm{}."),
+    ("image_encoder.blocks.{}.attn.qkv.", "blocks.{}.attn.qkv."),
+    ("image_encoder.blocks.{}.attn.proj.", "blocks.{}.attn.proj."),
+    ("image_encoder.blocks.{}.mlp.lin1.", "blocks.{}.mlp.fc1."),
+    ("image_encoder.blocks.{}.mlp.lin2.", "blocks.{}.mlp.fc2."),
+)
+MAE_CLASS_TOKEN = "cls_token"  # what tells its files from others
 POSITIONS = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 TRANSFORMERS_POSITIONS = (
     "shared_image_embedding.positional_embedding",
@@ -118,6 +132,41 @@ def with_imagenet_head(state_dict: Mapping[str, Tensor]) -> StateDict:
     return {**state_dict, **{key: torch.zeros(shape) for key, shape in shapes.items()}}
 
 
+def mae_to_official(state_dict: Mapping[str, Tensor], config: ViTConfig) -> StateDict:
+    """The encoder of a public masked autoencoder, as far as a SAM's image encoder has a place for it.
+
+    Positions are interpolated to the grid of the config, without that of the class token. Patch kernels of another size
+    (14 for ViT-H, where SAM has 16) are resized so that a patch that is enlarged with the kernel keeps its token.
+
+    Args:
+        state_dict: keys of facebookresearch/mae, with or without its decoder.
+        config: of the image encoder.
+
+    Returns:
+        Official keys, without the neck and the relative positions, which such a file has not. Class token, final norm
+        and decoder are left out.
+
+    Raises:
+        CheckpointError: the positions are not those of a square grid and a class token.
+    """
+    translated: StateDict = {}
+    for key, value in state_dict.items():
+        official = mae_key_to_official(key)
+        if official == "image_encoder.pos_embed":
+            translated[official] = _positions_on_grid(value, config.image_size // config.patch_size)
+        elif official == "image_encoder.patch_embed.proj.weight":
+            translated[official] = _resized_kernel(value, config.patch_size)
+        elif official is not None:
+            translated[official] = value
+    return translated
+
+
+def mae_key_to_official(key: str) -> str | None:
+    """One key of a public masked autoencoder, None if a SAM's image encoder has no place for it."""
+    official = _translate(key, source=1, table=MAE_TABLE)
+    return official if official != key else None
+
+
 def infer_config(state_dict: Mapping[str, Tensor], source: str | Path = "the state dict") -> SamConfig:
     """The sizes of the model that official keys and their shapes belong to.
 
@@ -153,8 +202,37 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def _translate(key: str, source: int) -> str:
-    for row in KEY_TABLE:
+def _positions_on_grid(positions: Tensor, grid: int) -> Tensor:
+    """Position embeddings (1, 1 + n * n, D), a class token first -> (1, grid, grid, D), as in ViTDet."""
+    side = math.isqrt(max(0, positions.shape[1] - 1))
+    if positions.ndim != 3 or side == 0 or side**2 + 1 != positions.shape[1]:
+        raise CheckpointError(
+            "expected pos_embed of a class token and a square grid in the weights of a masked autoencoder, got shape "
+            f"{tuple(positions.shape)}; check the file"
+        )
+    square = positions[:, 1:].unflatten(1, (side, side))
+    if side == grid:
+        return square
+    return F.interpolate(square.permute(0, 3, 1, 2), (grid, grid), mode="bicubic").permute(0, 2, 3, 1)
+
+
+def _resized_kernel(kernel: Tensor, size: int) -> Tensor:
+    """A patch kernel (D, 3, p, p) -> (D, 3, size, size) by the pseudo-inverse (FlexiViT, arXiv 2212.08013).
+
+    Chosen over bicubic resizing because it answers an enlarged patch exactly as the old kernel answers the patch
+    itself; resized pixels alone would change the scale and blur.
+    """
+    old = kernel.shape[-1]
+    if old == size:
+        return kernel
+    units = torch.eye(old * old, dtype=torch.float64).view(-1, 1, old, old)
+    enlarge = F.interpolate(units, (size, size), mode="bilinear").flatten(1)  # (old pixels, new pixels)
+    resized = kernel.double().flatten(2) @ torch.linalg.pinv(enlarge).T
+    return resized.view(*kernel.shape[:2], size, size).to(kernel.dtype)
+
+
+def _translate(key: str, source: int, table: tuple[tuple[str, str], ...] = KEY_TABLE) -> str:
+    for row in table:
         pattern = re.escape(row[source]).replace(r"\{\}", r"(\d+)")
         if match := re.match(pattern, key):
             return row[1 - source].format(*match.groups()) + key[match.end() :]

@@ -3,6 +3,10 @@
 Convolutions, then window attention with a depthwise convolution in every block. Grids of a 1024 x 1024 input: 256
 after the patch embedding, then 128, 64 and 64. Feature maps stay in channels-last memory, so that (B, C, H, W) for
 convolutions and (B, H, W, C) for attention are two views of one tensor.
+
+Masked autoencoding hides squares of the picture. Then every part gets `hidden` (B, h, w), True where nothing may be
+seen, at a grid as coarse as the squares, and keeps to what is visible, as sparse convolutions would (SparK, arXiv
+2301.03580): hidden cells stay zero, are no keys of attention, and do not count in the statistics of batch norms.
 """
 
 from typing import Literal
@@ -37,6 +41,29 @@ class ConvBn(nn.Sequential):
         self.c = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(out_channels)
 
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """(B, in, H, W) -> (B, out, H/stride, W/stride)."""
+        x = self.c(x)
+        if hidden is None:
+            return self.bn(x)
+        tokens = x.permute(0, 2, 3, 1)
+        visible = ~on_grid(hidden, tokens)
+        normed = self.bn(tokens[visible].T[None, :, :, None])[0, :, :, 0].T  # the visible cells as one tall picture
+        return (
+            torch.zeros_like(tokens, dtype=normed.dtype).masked_scatter(visible[..., None], normed).permute(0, 3, 1, 2)
+        )
+
+
+def on_grid(hidden: Tensor, tokens: Tensor) -> Tensor:
+    """What is hidden (B, h, w), at the finer grid of tokens (B, H, W, C): (B, H, W)."""
+    factor = tokens.shape[1] // hidden.shape[1]
+    return hidden.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+
+
+def _blank(tokens: Tensor, hidden: Tensor | None) -> Tensor:
+    """Tokens (B, H, W, C) with zeros where they are hidden."""
+    return tokens if hidden is None else tokens.masked_fill(on_grid(hidden, tokens)[..., None], 0)
+
 
 class PatchEmbed(nn.Module):
     """Two stride-2 convolutions: (B, 3, S, S) -> (B, dim, S/4, S/4)."""
@@ -45,9 +72,10 @@ class PatchEmbed(nn.Module):
         super().__init__()
         self.seq = nn.Sequential(ConvBn(3, dim // 2, 3, stride=2), nn.GELU(), ConvBn(dim // 2, dim, 3, stride=2))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
         """(B, 3, S, S) -> (B, dim, S/4, S/4)."""
-        return self.seq(x)
+        first, activation, second = self.seq
+        return second(activation(first(x, hidden)), hidden)
 
 
 class MBConv(nn.Module):
@@ -62,9 +90,9 @@ class MBConv(nn.Module):
         self.drop_path = DropPath()
         nn.init.zeros_(self.conv3.bn.weight)  # the block starts as the identity
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
         """(B, dim, H, W) -> (B, dim, H, W)."""
-        branch = self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
+        branch = self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x, hidden)), hidden)), hidden)
         return F.gelu(x + self.drop_path(branch))
 
 
@@ -77,9 +105,9 @@ class PatchMerging(nn.Module):
         self.conv2 = ConvBn(out_dim, out_dim, 3, stride, groups=out_dim)
         self.conv3 = ConvBn(out_dim, out_dim, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
         """(B, dim, H, W) -> (B, out_dim, H/stride, W/stride)."""
-        return self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
+        return self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x, hidden)), hidden)), hidden)
 
 
 class WindowAttention(nn.Module):
@@ -96,14 +124,16 @@ class WindowAttention(nn.Module):
         offset = (cells[:, None] - cells[None]).abs()
         self.register_buffer("bias_index", (offset[..., 0] * window_size + offset[..., 1]).flatten(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(windows, N, dim) -> (windows, N, dim), N = window_size ** 2."""
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """(windows, N, dim) -> (windows, N, dim), N = window_size ** 2; `hidden` (windows, N) are no keys."""
         count, n, dim = x.shape
         # Per head the linear layer gives [q, k, v]: heads are the outer axis.
         qkv = self.qkv(self.norm(x)).view(count, n, self.num_heads, 3, dim // self.num_heads)
         q, k, v = qkv.permute(3, 0, 2, 1, 4)
         # Gathered at each call: a cached copy goes stale when weights are loaded or trained.
         bias = self.attention_biases.index_select(1, self.get_buffer("bias_index")).view(1, self.num_heads, n, n)
+        if hidden is not None:
+            bias = bias.masked_fill(hidden[:, None, None], -1e4)  # not infinite: a whole window may be hidden
         x = attention(q, k, v, bias)
         return self.proj(x.transpose(1, 2).reshape(count, n, dim))
 
@@ -133,14 +163,21 @@ class TinyViTBlock(nn.Module):
         self.mlp = FeedForward(dim)
         self.drop_path = DropPath()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
         """(B, dim, H, W) -> (B, dim, H, W)."""
         tokens = x.permute(0, 2, 3, 1)
         windows = split_windows(tokens, self.window_size)
-        windows = self.attn(windows.flatten(1, 2)).view_as(windows)
-        tokens = tokens + self.drop_path(join_windows(windows, (tokens.shape[1], tokens.shape[2])))
-        tokens = self.local_conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return (tokens + self.drop_path(self.mlp(tokens))).permute(0, 3, 1, 2)
+        windows = self.attn(windows.flatten(1, 2), self._in_windows(hidden, tokens)).view_as(windows)
+        attended = join_windows(windows, (tokens.shape[1], tokens.shape[2]))
+        tokens = _blank(tokens + self.drop_path(attended), hidden)
+        tokens = self.local_conv(tokens.permute(0, 3, 1, 2), hidden).permute(0, 2, 3, 1)
+        return _blank(tokens + self.drop_path(self.mlp(tokens)), hidden).permute(0, 3, 1, 2)
+
+    def _in_windows(self, hidden: Tensor | None, tokens: Tensor) -> Tensor | None:
+        """(windows, N) which cells are hidden; the padding of a window is not: it is a key in every pass."""
+        if hidden is None:
+            return None
+        return split_windows(on_grid(hidden, tokens)[..., None], self.window_size).flatten(1)
 
 
 class Stage(BlockRunner):
@@ -151,11 +188,11 @@ class Stage(BlockRunner):
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
         """(B, dim, H, W) -> (B, out_dim, H', W')."""
         for block in self.blocks:
-            x = self.run(block, x)
-        return x if self.downsample is None else self.downsample(x)
+            x = self.run(block, x, hidden)
+        return x if self.downsample is None else self.downsample(x, hidden)
 
 
 class TinyViT(nn.Module):
@@ -181,10 +218,15 @@ class TinyViT(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, 256, S/16, S/16)."""
-        x = self.patch_embed(pixels.contiguous(memory_format=torch.channels_last))
+        return self.neck(self.features(pixels))
+
+    def features(self, pixels: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """What the neck gets: (B, 3, S, S) -> (B, dim, S/16, S/16), zero where `hidden` (B, h, w) is True."""
+        x = pixels.contiguous(memory_format=torch.channels_last)
+        x = self.patch_embed(_blank(x.permute(0, 2, 3, 1), hidden).permute(0, 3, 1, 2), hidden)
         for stage in self.layers:
-            x = stage(x)
-        return self.neck(x)
+            x = stage(x, hidden)
+        return x
 
 
 def _initialise(module: nn.Module) -> None:

@@ -3,6 +3,7 @@
 Letters: B images, D embedding width, (H, W) the grid of patches, d width of one head.
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -71,12 +72,12 @@ class Attention(nn.Module):
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * grid_size - 1, dim // num_heads))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, D) -> (B, H, W, D)."""
-        b, h, w, dim = x.shape
-        qkv = self.qkv(x).view(b, h * w, 3, self.num_heads, -1)
+        """(B, H, W, D) -> (B, H, W, D); or (B, N, D) -> (B, N, D), tokens without a grid and so without positions."""
+        b, *grid, dim = x.shape
+        qkv = self.qkv(x).view(b, math.prod(grid), 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, H * W, d)
-        x = attention(q, k, v, self._position_bias(q, (h, w)))
-        return self.proj(x.transpose(1, 2).reshape(b, h, w, dim))
+        x = attention(q, k, v, self._position_bias(q, (grid[0], grid[1])) if len(grid) == 2 else None)
+        return self.proj(x.transpose(1, 2).reshape(b, *grid, dim))
 
     def _position_bias(self, q: Tensor, grid: tuple[int, int]) -> Tensor:
         """What the unscaled query says about the row and column of each key: (B, heads, H * W, H * W)."""
@@ -101,9 +102,9 @@ class Block(nn.Module):
         self.drop_path = DropPath()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, D) -> (B, H, W, D)."""
+        """(B, H, W, D) -> (B, H, W, D); or (B, N, D) -> (B, N, D), where all tokens attend to all."""
         normed = self.norm1(x)
-        if self.window_size:
+        if self.window_size and x.ndim == 4:
             windows = self.attn(split_windows(normed, self.window_size))
             attended = join_windows(windows, (x.shape[1], x.shape[2]))
         else:
