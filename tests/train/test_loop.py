@@ -1,6 +1,7 @@
 """The training loop, tested by its numbers."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from opensam.data.samples import AugmentConfig
 from opensam.models.sam import Sam, SamConfig
 from opensam.models.tiny_vit import TinyViTConfig
 from opensam.recipes.promptable import promptable
+from opensam.train.log import Validation
 from opensam.train.loop import Progress, RunConfig, Task, Trainer, TrainingError
 from opensam.train.optim import OptimConfig
 from opensam.train.segment import SegmentConfig, TrainConfig
@@ -175,3 +177,21 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
         trainer.save()
     assert (tmp_path / "a" / "last.pt").read_bytes() == before
     assert not list((tmp_path / "a").glob(".*"))
+
+
+def scored_task(scores: list[float]) -> Task:
+    left = iter(scores)
+    return replace(broken_task(1.0), validate=lambda model: Validation({"score": 0.0}, next(left)))
+
+
+def test_a_run_ends_when_its_score_no_longer_gets_better_and_keeps_the_best(tmp_path: Path) -> None:
+    config = RunConfig(steps=50, validate_every=2, patience=2)
+    seen: list[int] = []
+    trainer = Trainer(scored_task([0.1, 0.3, 0.2, 0.3]), config, tmp_path)
+    trainer.fit(lambda progress: seen.append(progress.step))
+    assert trainer.step == 8
+    best = torch.load(tmp_path / "best.safetensors")["weight"]
+    assert best > torch.load(tmp_path / "model.safetensors")["weight"], "the weights of step 4; they shrink"
+    again = Trainer(scored_task([]), config, tmp_path)
+    again.fit(lambda progress: None)
+    assert again.step == 8, "a run that ended is not gone on with"

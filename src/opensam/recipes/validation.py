@@ -41,7 +41,7 @@ def validator(mixture: Mixture, config: TrainConfig) -> Callable[[nn.Module], Va
             rows.append({name: float(value) for name, value in facts.items()} | {"loss": float(loss)})
         means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
         pictures = {f"boxes/{number}": _show(model, batch) for number, batch in enumerate(batches[:SHOWN])}
-        return Validation(means, pictures)
+        return Validation(means, (means["box_iou"] + means["point_iou"] + means["last_iou"]) / 3, pictures)
 
     return validate
 

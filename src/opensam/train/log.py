@@ -16,9 +16,16 @@ Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 
 @dataclass(frozen=True)
 class Validation:
-    """What a recipe measures while a run goes on: numbers, and pictures of predictions by name."""
+    """What a recipe measures while a run goes on.
+
+    Attributes:
+        facts: for the log.
+        score: what the best weights have most of.
+        pictures: of predictions, by name.
+    """
 
     facts: dict[str, float]
+    score: float
     pictures: dict[str, Picture] = field(default_factory=dict)
 
 

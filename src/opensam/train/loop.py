@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
 from opensam.config import Config
 from opensam.files import replacing, sweep
 from opensam.train.log import RunLog, Validation
 from opensam.train.optim import Average, OptimConfig, learning_rate, make_optimizer, same_rate
-from opensam.train.parallel import Precision, Strategy, gathered_state, load_gathered_state, make_fabric
+from opensam.train.parallel import GATHERED, Precision, Strategy, gathered_state, load_gathered_state, make_fabric
 
 # What may differ when a run goes on: how it shows and stores itself and reads its data, not what it learns.
 MAY_DIFFER = ("log_every", "save_every", "validate_every", "loader_threads")
@@ -43,6 +44,7 @@ class RunConfig(Config):
         log_every: steps per line of the log.
         save_every: seconds between checkpoints.
         validate_every: steps between validations; 0: only at the end.
+        patience: validations in a row without a better score, after which the run ends; 0: never.
         devices, nodes, strategy, precision: see `parallel.make_fabric`. On a CPU a device is one thread: two
             processes of one thread are nearly twice as fast as one process of two.
         optim: see there.
@@ -56,6 +58,7 @@ class RunConfig(Config):
     log_every: int = Field(default=50, ge=1)
     save_every: float = Field(default=300.0, ge=0)
     validate_every: int = Field(default=0, ge=0)
+    patience: int = Field(default=0, ge=0)
     devices: int = Field(default=1, ge=1)
     nodes: int = Field(default=1, ge=1)
     strategy: Strategy = "ddp"
@@ -98,8 +101,8 @@ class Progress:
 class Trainer:
     """A run in a folder.
 
-    It leaves `last.pt` to resume from, `model.safetensors` (averaged weights), `log.csv`, `validation.csv` and
-    `tensorboard/`. A folder that has a `last.pt` is gone on with.
+    It leaves `last.pt` to resume from, `model.safetensors` (averaged weights), with validation `best.safetensors` (those
+    with the best score), `log.csv`, `validation.csv` and `tensorboard/`. A folder that has a `last.pt` is gone on with.
 
     Raises:
         TrainingError: the folder holds a run of another config, or a checkpoint that cannot be read.
@@ -113,6 +116,7 @@ class Trainer:
         self.optimizer = make_optimizer(task.model, config.optim, task.rate_factor)
         self.average = Average(task.model, config.optim.ema)
         self.step = 0
+        self.best, self.since_best = float("-inf"), 0
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
             self._resume()
@@ -142,6 +146,8 @@ class Trainer:
     def _fit(self, on_progress: Callable[[Progress], None], log: RunLog | None) -> None:
         config = self.config
         since, saved, history = time.monotonic(), time.monotonic(), list[dict[str, Tensor]]()
+        if self._is_stale():
+            return
         self.module.train()
         for micro_batches in self._batches():
             history.append(self._train_step(micro_batches))
@@ -156,9 +162,16 @@ class Trainer:
                 since, history = time.monotonic(), []
             if last or (config.validate_every and self.step % config.validate_every == 0):
                 self._validate(log)
+                last = last or self._is_stale()
             if last or self._is_due(saved):
                 self.save()
                 saved = time.monotonic()
+            if last:
+                return
+
+    def _is_stale(self) -> bool:
+        """Whether the score has not become better for so long that the run ends."""
+        return 0 < self.config.patience <= self.since_best
 
     def _is_due(self, saved: float) -> bool:
         """Whether to save; the clock of the first process decides for all, because all take part."""
@@ -244,7 +257,12 @@ class Trainer:
             return
         with self.average.applied(self.task.model), torch.no_grad():
             result = self.task.validate(self.task.model.eval())
+            better = result.score > self.best
+            weights = get_model_state_dict(self.task.model, options=GATHERED) if better else {}
         self.module.train()
+        self.best, self.since_best = (result.score, 0) if better else (self.best, self.since_best + 1)
+        if better and self.fabric.is_global_zero:
+            self._write(lambda: self.task.save(weights, self.folder / "best.safetensors"))
         if log is not None:
             log.write("validation", self.step, result.facts)
             log.show(self.step, result.pictures)
@@ -258,11 +276,19 @@ class Trainer:
         state = gathered_state(self.task.model, self.optimizer, self.average)
         if not self.fabric.is_global_zero:
             return
-        state |= {"step": self.step, "config": self.config.model_dump(mode="json")}
-        try:
+        state |= {"step": self.step, "best": self.best, "since_best": self.since_best}
+        state |= {"config": self.config.model_dump(mode="json")}
+
+        def write() -> None:
             with replacing(self.checkpoint) as temporary:
                 torch.save(state, temporary)
             self.task.save(state["average"], self.folder / "model.safetensors")
+
+        self._write(write)
+
+    def _write(self, write: Callable[[], None]) -> None:
+        try:
+            write()
         except (OSError, RuntimeError) as error:  # torch says a full disk with a RuntimeError
             raise TrainingError(
                 f"expected to write a checkpoint of step {self.step} to {self.folder}, got: {error}; "
@@ -274,7 +300,7 @@ class Trainer:
             state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             check_same_config(self.folder, state["config"], self.config)
             load_gathered_state(self.task.model, self.optimizer, self.average, state)
-            self.step = state["step"]
+            self.step, self.best, self.since_best = state["step"], state["best"], state["since_best"]
         except (RuntimeError, KeyError, EOFError, OSError) as error:
             raise TrainingError(
                 f"expected the checkpoint of a run in {self.checkpoint}, got one that cannot be read: {error}; "
