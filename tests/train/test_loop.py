@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.data.test_samples import rectangle, source
 from torch import Tensor, nn
 
@@ -140,7 +141,7 @@ class Named(NamedTuple):
 
 def broken_task(bad: float) -> Task:
     def save(weights: dict[str, Tensor], path: Path) -> None:
-        torch.save(weights, path)
+        save_file(weights, path)
 
     step = Broken(bad)
     return Task(step, step, lambda rng: Named(["coco/0001", f"coco/{rng.integers(1)}"]), save)
@@ -190,8 +191,8 @@ def test_a_run_ends_when_its_score_no_longer_gets_better_and_keeps_the_best(tmp_
     trainer = Trainer(scored_task([0.1, 0.3, 0.2, 0.3]), config, tmp_path)
     trainer.fit(lambda progress: seen.append(progress.step))
     assert trainer.step == 8
-    best = torch.load(tmp_path / "best.safetensors")["weight"]
-    assert best > torch.load(tmp_path / "model.safetensors")["weight"], "the weights of step 4; they shrink"
+    best = load_file(tmp_path / "best.safetensors")["weight"]
+    assert best > load_file(tmp_path / "model.safetensors")["weight"], "the weights of step 4; they shrink"
     again = Trainer(scored_task([]), config, tmp_path)
     again.fit(lambda progress: None)
     assert again.step == 8, "a run that ended is not gone on with"

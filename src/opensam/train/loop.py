@@ -101,8 +101,9 @@ class Progress:
 class Trainer:
     """A run in a folder.
 
-    It leaves `last.pt` to resume from, `model.safetensors` (averaged weights), with validation `best.safetensors` (those
-    with the best score), `log.csv`, `validation.csv` and `tensorboard/`. A folder that has a `last.pt` is gone on with.
+    It leaves `last.pt` to resume from, `model.safetensors` (averaged weights), `best.safetensors` (those with the best
+    score, if there is a validation), `log.csv`, `validation.csv` and `tensorboard/`. In a folder that has a `last.pt` the
+    run goes on.
 
     Raises:
         TrainingError: the folder holds a run of another config, or a checkpoint that cannot be read.
@@ -258,7 +259,7 @@ class Trainer:
         with self.average.applied(self.task.model), torch.no_grad():
             result = self.task.validate(self.task.model.eval())
             better = result.score > self.best
-            weights = get_model_state_dict(self.task.model, options=GATHERED) if better else {}
+            weights: dict[str, Any] = get_model_state_dict(self.task.model, options=GATHERED) if better else {}
         self.module.train()
         self.best, self.since_best = (result.score, 0) if better else (self.best, self.since_best + 1)
         if better and self.fabric.is_global_zero:
