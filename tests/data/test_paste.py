@@ -10,7 +10,7 @@ from tests.data.test_samples import rectangle, source
 
 from opensam.data import samples
 from opensam.data.mixture import Source
-from opensam.data.paste import Layer, Scene, cut_out, find_things, overlap, soften, tight_box
+from opensam.data.paste import Layer, Scene, Target, cut_out, find_things, overlap, soften, tight_box
 from opensam.data.samples import AugmentConfig, make_sample
 from opensam.masks import encode_rle
 
@@ -133,3 +133,33 @@ def test_a_thing_is_cut_out_at_the_size_asked_for_with_its_parts() -> None:
     assert inside.sum() == pytest.approx(whole.sum() / 2, rel=0.1)
     assert (inside <= whole).all()
     assert layer.rgb[whole > 0.5][:, 2].mean() < 3, "hardly anything of what was behind it"
+
+
+@pytest.mark.parametrize(("columns", "x0"), [(slice(0, 52), 52), (slice(60, 80), 20)])
+def test_the_box_of_a_covered_mask_fits_what_is_left(columns: slice, x0: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = source(rectangle((100, 100), slice(20, 90), slice(20, 90)))
+    cover_columns(columns, monkeypatch)
+    sample = make_sample(below, 100, 100, 8, AugmentConfig(copy_paste=1.0), np.random.default_rng(0))
+    assert sample.boxes[0].tolist() == pytest.approx([x0, 20, 89, 89], abs=0.5)
+    assert sample.masks[0, 8, columns.start // 4 : columns.stop // 4].max() == 0
+
+
+def test_the_box_of_a_covered_mask_still_reaches_out_of_the_crop(monkeypatch: pytest.MonkeyPatch) -> None:
+    below = source(rectangle((100, 100), slice(5, 95), slice(5, 95)))
+    boxes = []
+    for columns in (slice(0, 0), slice(0, 40)):
+        cover_columns(columns, monkeypatch)
+        sample = make_sample(below, 400, 100, 8, AugmentConfig(copy_paste=1.0, max_area=1), np.random.default_rng(3))
+        boxes.append(sample.boxes[0].tolist())
+    assert boxes[0] == pytest.approx(boxes[1])
+    assert boxes[0][2] - boxes[0][0] == pytest.approx(90 * 4 - 1)
+
+
+def cover_columns(columns: slice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Things over all of these columns, themselves no masks."""
+
+    def cover(scene: Scene, draw: object, count: int, rng: np.random.Generator) -> None:
+        scene.clear[:, columns] = 0
+        scene.targets.append(Target(np.zeros((4, 4), np.float32), 0, 0, whole=1.0))
+
+    monkeypatch.setattr(samples, "_paste_things", cover)
