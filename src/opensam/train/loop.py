@@ -102,8 +102,8 @@ class Trainer:
     """A run in a folder.
 
     It leaves `last.pt` to resume from, `model.safetensors` (averaged weights), `best.safetensors` (those with the best
-    score, if there is a validation), `log.csv`, `validation.csv` and `tensorboard/`. In a folder that has a `last.pt` the
-    run goes on.
+    score, if there is a validation), `log.csv`, `validation.csv` and `tensorboard/`. In a folder that has a `last.pt`
+    the run goes on.
 
     Raises:
         TrainingError: the folder holds a run of another config, or a checkpoint that cannot be read.
