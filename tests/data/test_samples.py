@@ -129,3 +129,14 @@ def test_with_everything_on_a_batch_still_depends_on_the_seed_alone() -> None:
     assert torch.equal(first.boxes, again.boxes)
     areas = first.masks.flatten(1).sum(dim=1)
     assert (areas >= augment.min_cells * 0.99).all()
+
+
+def test_a_batch_names_its_pictures() -> None:
+    mixture = Mixture([source(rectangle((64, 64), slice(8, 40), slice(8, 40)))], power=0.5)
+    assert make_batch(mixture, 2, 64, 64, 1, AugmentConfig(), np.random.default_rng(0)).names == ("one/picture",) * 2
+
+
+def test_masks_that_are_all_too_large_are_an_error_instead_of_a_search_without_end() -> None:
+    mixture = Mixture([source(rectangle((64, 64), slice(0, 62), slice(0, 64)))], power=0.5)
+    with pytest.raises(ValueError, match="at most 90% of a picture"):
+        make_batch(mixture, 1, 64, 64, 1, AugmentConfig(), np.random.default_rng(0))

@@ -16,10 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from opensam import image
 from opensam.config import Config
 from opensam.data.colours import degrade, recolour
-from opensam.data.mixture import Mixture, Source
+from opensam.data.mixture import ATTEMPTS, Mixture, Source
 from opensam.data.paste import LEFT_SHARE, Scene, cut_out, draw_shadow, find_things, mask_areas, resize, tight_box
 from opensam.data.synthetic import composite
 from opensam.image import Rgb
@@ -87,13 +86,14 @@ class Sample:
 class Batch(NamedTuple):
     """B samples and their P masks, flattened; `image_index` (P,) says which picture a mask belongs to.
 
-    A tuple, so that libraries which move batches between devices see its tensors.
+    `names` are those of the pictures, to find them again. A tuple, so that libraries which move batches between devices see its tensors.
     """
 
     images: list[Tensor]
     masks: Tensor
     boxes: Tensor
     image_index: Tensor
+    names: tuple[str, ...] = ()
 
 
 class _Found(NamedTuple):
@@ -116,18 +116,33 @@ def make_batch(
 
     A picture with fewer masks gives some of them again, for other prompts: where every batch has the same shape,
     kernels that are compiled for a shape are compiled once (a step on a CPU takes nearly twice as long otherwise).
+
+    Raises:
+        ValueError: a hundred samples in a row have no mask within the limits of `augment`, or cannot be read.
     """
     samples: list[Sample] = []
+    names: list[str] = []
+    misses = 0
     while len(samples) < batch_size:
-        sample = make_sample(mixture.draw(rng), image_size, crop_size, num_masks, augment, rng, mixture.draw)
-        if len(sample.masks):
+        source = mixture.draw(rng)
+        sample = make_sample(source, image_size, crop_size, num_masks, augment, rng, mixture.draw)
+        misses = 0 if len(sample.masks) else misses + 1
+        if misses == ATTEMPTS:
+            raise ValueError(
+                f"expected masks that cover at most {augment.max_area:.0%} of a picture and at least "
+                f"{augment.min_cells} cells of {CELL} pixels, got none in {ATTEMPTS} pictures in a row; "
+                "check the masks, or set augment.max_area and augment.min_cells"
+            )
+        if not misses:
             samples.append(sample)
+            names.append(f"{source.dataset}/{source.name}")
     again = [torch.arange(num_masks) % len(sample.masks) for sample in samples]
     return Batch(
         images=[sample.image for sample in samples],
         masks=torch.cat([sample.masks[rows] for sample, rows in zip(samples, again, strict=True)]),
         boxes=torch.cat([sample.boxes[rows] for sample, rows in zip(samples, again, strict=True)]),
         image_index=torch.arange(batch_size).repeat_interleave(num_masks),
+        names=tuple(names),
     )
 
 
@@ -175,7 +190,7 @@ def _photograph(
     rng: np.random.Generator,
 ) -> tuple[Rgb, list[_Found]]:
     """A crop of a picture, perhaps with things from another one over it, and up to `max_masks` masks besides theirs."""
-    rgb = image.read(source.picture)
+    rgb = source.rgb
     window, (h, w) = _random_window(rgb.shape[:2], image_size, crop_size, augment, rng)
     flip = bool(rng.random() < augment.flip)
     scene = Scene(resize(rgb[window], (h, w), flip))
@@ -196,7 +211,7 @@ def _composite(
 ) -> tuple[Rgb, list[_Found]]:
     cutouts = [thing for thing, _ in find_things(other.masks, 2, rng)]
     pictures = (source, other)[: int(rng.integers(1, 3))]  # decoding takes as long as all the rest
-    scene = composite(side, [image.read(each.picture) for each in pictures], cutouts, rng)
+    scene = composite(side, [each.rgb for each in pictures], cutouts, rng)
     return scene.rgb, _targets(scene, augment)
 
 
