@@ -86,7 +86,8 @@ class Sample:
 class Batch(NamedTuple):
     """B samples and their P masks, flattened; `image_index` (P,) says which picture a mask belongs to.
 
-    `names` are those of the pictures, to find them again. A tuple, so that libraries which move batches between devices see its tensors.
+    `names` are those of the pictures, to find them again. A tuple, so that libraries which move batches between devices
+    see its tensors.
     """
 
     images: list[Tensor]
@@ -228,7 +229,7 @@ def _paste_things(
             break
     else:
         return
-    rgb = image.read(other.picture)
+    rgb = other.rgb
     for thing, parts in things:
         # Blown up further, things would be known by their blur.
         limit = 2.0 * max(cv2.boundingRect(thing.view(np.uint8))[2:])
