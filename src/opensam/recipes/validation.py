@@ -48,7 +48,7 @@ def validator(mixture: Mixture, config: TrainConfig) -> Callable[[nn.Module], Va
 
 def _show(sam: Sam, batch: Batch) -> Picture:
     """The picture of a batch with the outlines of its masks in green, and of the model's answers to boxes in red."""
-    image = np.ascontiguousarray(batch.images[0].permute(1, 2, 0).numpy())
+    image = batch.images[0].permute(1, 2, 0).numpy().copy(order="C")
     embeddings = sam.encode(sam.preprocess(batch.images[0].to(sam.device)))
     prompts = Prompts(boxes=batch.boxes.to(sam.device), image_index=batch.image_index.to(sam.device))
     logits, _ = sam.decode(embeddings, prompts, multimask_output=False)
