@@ -87,11 +87,12 @@ class Sam(nn.Module):
         """The floating-point type of the model's inputs."""
         return self.get_buffer("pixel_mean").dtype
 
-    def preprocess(self, images: Tensor) -> Tensor:
+    def preprocess(self, images: Tensor, side: int | None = None) -> Tensor:
         """Normalise and pad (right and bottom) images already resized to the model's square.
 
         Args:
             images: (B, 3, H, W) or (3, H, W) RGB of 0-255, uint8 or float, H and W at most S.
+            side: S; None: the model's square. Training looks at crops of it.
 
         Returns:
             pixels (B, 3, S, S).
@@ -100,7 +101,7 @@ class Sam(nn.Module):
             ValueError: an image is larger than the square or has not 3 channels.
         """
         images = images if images.ndim == 4 else images[None]
-        (channels, h, w), side = images.shape[1:], self.image_size
+        (channels, h, w), side = images.shape[1:], side or self.image_size
         if channels != 3 or h > side or w > side:
             shape = tuple(images.shape)
             raise ValueError(f"expected images (B, 3, H, W) with H, W <= {side}, got {shape}; resize first")

@@ -156,8 +156,8 @@ class SegmentStep(nn.Module):
         """
         sam, device = self.sam, self.sam.device
         crop_size = batch.masks.shape[-1] * CELL
-        pixels = torch.cat([sam.preprocess(picture.to(device)) for picture in batch.images])
-        embeddings = sam.encode(pixels[..., :crop_size, :crop_size])
+        pixels = torch.cat([sam.preprocess(picture.to(device), crop_size) for picture in batch.images])
+        embeddings = sam.encode(pixels)
         masks, index = batch.masks.to(device), batch.image_index.to(device)
         origin = self._draw_origin(crop_size, generator)
         shift = _in_pixels(origin, device)
