@@ -3,15 +3,18 @@
 #
 #   here   tools/gpu_train.sh pack DATA        fill .gpu/: parts of at most 36 MiB, one part per call, and wheels
 #   there  tools/gpu_train.sh receive N        keep part N (all of them, one call each; carry .gpu/part-N)
-#   there  tools/gpu_train.sh smoke OUT        one minute: does it run, how fast, how much memory
+#   there  tools/gpu_train.sh smoke TOTAL OUT  two minutes: does every stage run, how fast, how much memory; from that,
+#                                              the steps of each stage for TOTAL minutes of training
 #   there  tools/gpu_train.sh train MINUTES OUT [OPTIONS OF opensam train]
-#                                              train or go on; weights and log arrive in OUT in pieces of 15 MiB
+#                                              train or go on for so long; weights and logs arrive in OUT in pieces of
+#                                              15 MiB
 #   here   tools/gpu_train.sh join OUT FILE    put the pieces together
 #
 # "There" keeps everything in $OPENSAM_STORE (default /tmp/opensam-gpu) from call to call. .gpu/ is not in git.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 store="${OPENSAM_STORE:-/tmp/opensam-gpu}"
+recipe="${OPENSAM_RECIPE:-tiny_gpu}"
 
 # What a common CUDA image lacks; torch, numpy, pillow, opencv and safetensors are there.
 wheels=(pydantic pydantic-core annotated-types typing-inspection typing-extensions pycocotools safetensors filelock
@@ -55,25 +58,50 @@ opensam() {
     PYTHONUNBUFFERED=1 PYTHONPATH="src:$store/site" python3 -m opensam "$@"
 }
 
+# One stage of the recipe, from the weights of the stage before.
+stage() {
+    local number="$1" out="$2" before="$store/run/$(($1 - 1))/stage-1/model.safetensors"
+    shift 2
+    if [ ! -f "$before" ]; then before="$store/init.safetensors"; fi
+    local init=()
+    if [ -f "$before" ]; then init=(--init "$before"); fi
+    opensam train "$recipe" --stage "$number" --data "$store/data" --out "$out" "${init[@]}" "$@"
+}
+
 smoke() {
+    local minutes="$1" out="$2" number
     nvidia-smi --query-gpu=name,memory.total --format=csv || true
+    rm -rf "$store/smoke" "$store/steps"
+    for number in 1 2 3; do
+        timeout 40 bash -c "$self; stage $number '$store/smoke/$number' --set log_every=10 --set save_every=1000" || [ $? = 124 ]
+        nvidia-smi --query-gpu=memory.used,utilization.gpu --format=csv,noheader || true
+        cp "$store/smoke/$number/stage-1/log.csv" "$out/smoke-$number.csv"
+        # The speed of the last line (the second column), the batch of the recipe, a share of the minutes.
+        python3 - "$store/smoke/$number/stage-1" "$number" "$minutes" <<'PYTHON' >> "$store/steps"
+import csv, json, pathlib, sys
+folder, number, minutes = pathlib.Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+config = json.loads((folder / "run.json").read_text())["config"]
+speed = float(list(csv.DictReader((folder / "log.csv").open()))[-1]["images_per_second"])
+share = {1: 0.3, 2: 0.4, 3: 0.3}[number]
+print(number, max(1, int(share * 60 * minutes * speed / (config["batch_size"] * config["accumulate"] * config["devices"]))))
+PYTHON
+    done
     rm -rf "$store/smoke"
-    timeout 60 bash -c "$(declare -f opensam); store='$store'; opensam train tiny_gpu --data '$store/data' \
-        --out '$store/smoke' --set log_every=20 --set save_every=20" || [ $? = 124 ]
-    cp "$store"/smoke/stage-1/log.csv "$1/smoke.csv"
-    nvidia-smi --query-gpu=memory.used,utilization.gpu --format=csv || true
+    cat "$store/steps"
 }
 
 train() {
-    local minutes="$1" out="$2" init=()
+    local minutes="$1" out="$2" number steps until=$(($(date +%s) + $1 * 60))
     shift 2
-    if [ -f "$store/init.safetensors" ]; then init=(--init "$store/init.safetensors"); fi
-    timeout $((minutes * 60)) bash -c "$(declare -f opensam); store='$store'; opensam \"\$@\"" _ \
-        train tiny_gpu --data "$store/data" --out "$store/run" "${init[@]}" "$@" || [ $? = 124 ]
+    while read -r number steps; do
+        timeout $((until - $(date +%s) > 1 ? until - $(date +%s) : 1)) \
+            bash -c "$self; stage \"\$@\"" _ "$number" "$store/run/$number" --set "steps=$steps" "$@" || [ $? = 124 ]
+        cp "$store/run/$number/stage-1/log.csv" "$out/log-$number.csv" || true
+    done < "$store/steps"
     local last
-    last=$(ls -d "$store"/run/stage-* | tail -n 1)
-    cp "$last/log.csv" "$last/run.json" "$out/"
-    split -b 15M -d "$last/model.safetensors" "$out/weights-"
+    last=$(ls -d "$store"/run/*/stage-1/model.safetensors | tail -n 1)
+    cp "$(dirname "$last")/run.json" "$out/"
+    split -b 15M -d "$last" "$out/weights-"
     ls -l "$out"
 }
 
@@ -82,7 +110,8 @@ join() {
     ls -l "$2"
 }
 
+self="store='$store' recipe='$recipe'; $(declare -f opensam stage)"
 case "${1:-}" in
     pack | receive | smoke | train | join) "$@" ;;
-    *) sed -n '2,13p' "$0"; exit 2 ;;
+    *) sed -n '2,15p' "$0"; exit 2 ;;
 esac

@@ -115,16 +115,18 @@ def tiny() -> list[TrainConfig]:
 def tiny_gpu() -> list[TrainConfig]:
     """The embedded model on a GPU: the stages of `tiny` with large batches, and the paper's interaction at the end.
 
-    Not measured yet: no run of it has been made.
+    A GPU sees each picture hundreds of times, so things are pasted, composed and degraded that `tiny` leaves as they
+    are. Not measured yet: no run of it has been made. tools/gpu_train.sh fits the steps to the time there is.
     """
     young, grown, final = tiny()
-    shared = ["loader_threads=14", "save_every=60", "optim.ema=0.9995", "masks_per_image=8"]
+    shared = ["loader_threads=14", "save_every=60", "optim.ema=0.9995", "masks_per_image=8", "drop_path=0.05"]
+    shared += ["augment.copy_paste=0.3", "augment.degrade=0.3", "augment.mask_size_power=0.5"]
     return [
-        young.with_overrides([*shared, "batch_size=64", "steps=12000", "segment.clicks=2"]),
-        grown.with_overrides([*shared, "batch_size=48", "steps=8000", "segment.clicks=4"]),
+        young.with_overrides([*shared, "batch_size=64", "steps=12000", "augment.synthetic=0.3"]),
+        grown.with_overrides([*shared, "batch_size=48", "steps=8000", "segment.clicks=4", "augment.synthetic=0.15"]),
         final.with_overrides(
             [
-                *(*shared, "batch_size=16", "steps=4000", "freeze_batch_norm=false"),
+                *(*shared, "batch_size=16", "steps=4000", "freeze_batch_norm=false", "augment.synthetic=0.05"),
                 *("segment.clicks=8", "segment.mask_rounds=2"),
             ]
         ),
