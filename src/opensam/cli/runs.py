@@ -51,8 +51,7 @@ def how_to_resume(runs: Sequence[Run]) -> str:
     checkpoints = [run.folder / "last.pt" for run in runs if (run.folder / "last.pt").is_file()]
     if not checkpoints:
         return "nothing was saved yet, so the same command starts again"
-    latest = max(checkpoints, key=lambda path: path.stat().st_mtime)
-    return f"the same command goes on from the last checkpoint, {latest}"
+    return f"the same command goes on from the last checkpoint, {checkpoints[-1]}"
 
 
 class RunView:
