@@ -1,7 +1,7 @@
 """Promptable training as a whole: data and a model to a task, and the stages of a recipe one after the other."""
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,17 +103,17 @@ def train(
         try:
             Trainer(task, config, stage_folder).fit(on_progress)
         finally:
-            report_skipped(mixture, stage_folder / "skipped.csv")
+            report_skipped(mixture.skipped, stage_folder / "skipped.csv")
         weights = stage_folder / "model.safetensors"
     if weights is None:
         raise ValueError("expected at least one stage, got none")
     return weights
 
 
-def report_skipped(mixture: Mixture, path: Path) -> None:
-    """List the samples that could not be used, if there were any."""
-    if not mixture.skipped:
+def report_skipped(skipped: Mapping[tuple[str, str], str], path: Path) -> None:
+    """List the samples (data set, name) that could not be used and why, if there were any."""
+    if not skipped:
         return
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        rows = ((dataset, name, reason) for (dataset, name), reason in sorted(mixture.skipped.items()))
+        rows = ((dataset, name, reason) for (dataset, name), reason in sorted(skipped.items()))
         csv.writer(file).writerows([("dataset", "name", "reason"), *rows])
