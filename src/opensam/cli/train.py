@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -96,7 +97,7 @@ def stages_of(recipe: str, stage: int | None, overrides: list[str]) -> "list[Tra
     return [config.with_overrides(overrides) for config in stages]
 
 
-def check_same_run(out: Path, stages: "list[TrainConfig]") -> None:
+def check_same_run(out: Path, stages: "Sequence[TrainConfig]") -> None:
     """Find out before the first stage goes on that a later one would not.
 
     Raises:
@@ -124,10 +125,10 @@ SHOWN = ("loss", "box_iou", "point_iou", "last_iou")
 class TrainingView:
     """How a training run looks on stderr: a bar on a terminal, a line per report anywhere else."""
 
-    def __init__(self, out: Path, stages: "list[TrainConfig]") -> None:
+    def __init__(self, out: Path, stages: "Sequence[TrainConfig]", shown: tuple[str, ...] = SHOWN) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        self.out, self.stages = out, stages
+        self.out, self.stages, self.shown = out, stages, shown
         self.screen = console(sys.stderr)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -150,7 +151,7 @@ class TrainingView:
         config = self.stages[number - 1]
         images = (progress.steps - progress.step) * config.batch_size * config.devices
         left = timedelta(seconds=round(images / max(progress.images_per_second, 1e-9)))
-        losses = " ".join(f"{name} {progress.facts[name]:.3f}" for name in SHOWN if name in progress.facts)
+        losses = " ".join(f"{name} {progress.facts[name]:.3f}" for name in self.shown if name in progress.facts)
         stage = f"stage {number}/{len(self.stages)}"
         facts = f"{losses}  {progress.images_per_second:.1f} images/s  {left} left"
         self.bar.update(self.task, description=stage, completed=progress.step, total=progress.steps, facts=facts)
