@@ -1,10 +1,11 @@
-"""The command `opensam`: predict, models, train and eval.
+"""The command `opensam`: predict, models, train, distill and eval.
 
 Nothing heavy is imported here: a command imports what it needs when it runs, so that help appears at once.
 """
 
 import typer
 
+from opensam.cli.distill import distill
 from opensam.cli.evaluate import clicks
 from opensam.cli.models import models
 from opensam.cli.predict import predict
@@ -27,6 +28,7 @@ evaluations = typer.Typer(
 app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(models)
 app.command(epilog=EPILOG)(train)
+app.command(epilog=EPILOG)(distill)
 app.add_typer(evaluations, name="eval")
 evaluations.command(epilog=EPILOG)(clicks)
 
