@@ -240,7 +240,7 @@ def distill(
         elif init is not None:
             checkpoints.load_encoder(student, init)
         stage_folder = folder / f"stage-{number}"
-        facts = {"data": list(data), "val": list(val), "init": str(weights or init) if weights or init else None}
+        facts: dict[str, Any] = {"data": list(data), "val": list(val), "init": str(init) if init else None}
         facts |= {"teacher": {"name": teacher.name, "fingerprint": cache.teacher}}
         write_run_json(stage_folder, config, **facts, **run_facts(str(student.device), config.seed))
         task = distillation(student, teacher, lessons, config, cache)
