@@ -1,13 +1,15 @@
-"""The command `opensam`: predict, models, train and eval.
+"""The command `opensam`: predict, models, pretrain, train, distill and eval.
 
 Nothing heavy is imported here: a command imports what it needs when it runs, so that help appears at once.
 """
 
 import typer
 
+from opensam.cli.distill import distill
 from opensam.cli.evaluate import clicks
 from opensam.cli.models import models
 from opensam.cli.predict import predict
+from opensam.cli.pretrain import pretrain
 from opensam.cli.shared import EPILOG, Commands
 from opensam.cli.train import train
 
@@ -26,7 +28,9 @@ evaluations = typer.Typer(
 )
 app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(models)
+app.command(epilog=EPILOG)(pretrain)
 app.command(epilog=EPILOG)(train)
+app.command(epilog=EPILOG)(distill)
 app.add_typer(evaluations, name="eval")
 evaluations.command(epilog=EPILOG)(clicks)
 

@@ -1,7 +1,7 @@
 """Promptable training as a whole: data and a model to a task, and the stages of a recipe one after the other."""
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +27,44 @@ from opensam.train.start import order_positions
 
 def new_model(config: TrainConfig) -> Sam:
     """The model of a config with random weights, drawn from its seed."""
-    architecture = zoo.find(config.model).config
-    encoder = architecture.image_encoder.model_copy(update={"image_size": config.image_size})
-    torch.manual_seed(config.seed)
-    sam = Sam(architecture.model_copy(update={"image_encoder": encoder}))
+    sam = random_model(config.model, config.image_size, config.seed)
     if config.ordered_positions:
         order_positions(sam)
     return sam
+
+
+def random_model(name: str, image_size: int, seed: int) -> Sam:
+    """A model of the zoo's architecture `name` over squares of `image_size`, with random weights."""
+    architecture = zoo.find(name).config
+    encoder = architecture.image_encoder.model_copy(update={"image_size": image_size})
+    torch.manual_seed(seed)
+    return Sam(architecture.model_copy(update={"image_encoder": encoder}))
+
+
+def start_from(sam: Sam, path: Path) -> str:
+    """Load the weights that a run begins with, and say what they are.
+
+    Args:
+        sam: changed in place.
+        path: of a whole model, which must fit exactly; or of an image encoder alone, as `opensam pretrain` and public
+            masked autoencoders leave it (see `checkpoints.load_encoder`); or the folder of a run of `opensam pretrain`.
+
+    Returns:
+        A sentence: what was loaded, and what keeps its random weights.
+
+    Raises:
+        ValueError: the file cannot be read, or has other weights.
+    """
+    if (path / "run.json").is_file():
+        path = path / "model.safetensors"
+    weights = checkpoints.read_state_dict(path)
+    if any(key.startswith("mask_decoder.") for key in weights):
+        checkpoints.load_into(sam, weights, path)
+        return f"starts from the whole model in {path}"
+    kept = checkpoints.load_encoder(sam, path).kept
+    # A new model's relative positions are zero and its neck is random, as a masked autoencoder has neither.
+    neck = "its neck, " if any(".neck." in key for key in kept) else ""
+    return f"starts from the image encoder in {path}; {neck}prompt encoder and mask decoder start from random weights"
 
 
 def promptable(sam: Sam, mixture: Mixture, config: TrainConfig) -> Task:
@@ -66,6 +97,7 @@ def train(
     on_progress: Callable[[Progress], None],
     init: Path | None = None,
     val: Sequence[str] = (),
+    on_start: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Run the stages one after the other; each starts from the averaged weights of the one before.
 
@@ -77,9 +109,9 @@ def train(
         data: what to train on, see `opensam.data.mixture.open_mixture`.
         folder: of the run.
         on_progress: called every `log_every` steps by the first process.
-        init: checkpoint that the first stage starts from, of a whole model or of an image encoder; None: random
-            weights.
+        init: what the first stage starts from, see `start_from`; None: random weights.
         val: held-out data in the same notation; none: no validation.
+        on_start: gets the sentence of `start_from` about `init`, unless the run goes on from a checkpoint.
 
     Returns:
         The averaged weights of the last stage.
@@ -92,9 +124,11 @@ def train(
     weights = init
     for number, config in enumerate(stages, start=1):
         sam = new_model(config)
-        if weights is not None:
-            checkpoints.load_into(sam, checkpoints.read_state_dict(weights), str(weights))
         stage_folder = folder / f"stage-{number}"
+        if weights is not None:
+            sentence = start_from(sam, weights)
+            if weights == init and not (stage_folder / "last.pt").exists():
+                on_start(sentence)
         facts = {"data": list(data), "val": list(val), "init": str(weights) if weights else None}
         write_run_json(stage_folder, config, **facts, **run_facts(str(sam.device), config.seed))
         task = promptable(sam, mixture, config)
@@ -103,17 +137,17 @@ def train(
         try:
             Trainer(task, config, stage_folder).fit(on_progress)
         finally:
-            report_skipped(mixture, stage_folder / "skipped.csv")
+            report_skipped(mixture.skipped, stage_folder / "skipped.csv")
         weights = stage_folder / "model.safetensors"
     if weights is None:
         raise ValueError("expected at least one stage, got none")
     return weights
 
 
-def report_skipped(mixture: Mixture, path: Path) -> None:
-    """List the samples that could not be used, if there were any."""
-    if not mixture.skipped:
+def report_skipped(skipped: Mapping[tuple[str, str], str], path: Path) -> None:
+    """List the samples (data set, name) that could not be used and why, if there were any."""
+    if not skipped:
         return
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        rows = ((dataset, name, reason) for (dataset, name), reason in sorted(mixture.skipped.items()))
+        rows = ((dataset, name, reason) for (dataset, name), reason in sorted(skipped.items()))
         csv.writer(file).writerows([("dataset", "name", "reason"), *rows])
