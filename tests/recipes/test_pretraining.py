@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from tests.data.layouts import write
 from torch import Tensor
 
+from opensam.data.pictures import PictureSource
 from opensam.data.specs import open_pictures
 from opensam.models import checkpoints
 from opensam.models.mae import MaeConfig
@@ -20,7 +21,7 @@ from opensam.models.vit import ViTConfig
 from opensam.recipes import pretraining
 from opensam.recipes.pretraining import RECIPES, masked_autoencoding, side_by_side
 from opensam.train.loop import Progress, Trainer
-from opensam.train.pretrain import PictureSource, PretrainConfig, PretrainStep
+from opensam.train.pretrain import PretrainConfig, PretrainStep
 
 pytest.importorskip("lightning_fabric")
 

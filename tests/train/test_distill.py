@@ -13,6 +13,7 @@ from tests.data.layouts import write
 from torch import Tensor
 
 import opensam
+from opensam.data.pictures import PictureSource
 from opensam.data.specs import open_pictures
 from opensam.models import zoo
 from opensam.models.sam import Sam, SamConfig
@@ -24,7 +25,6 @@ from opensam.train.distill import (
     EmbeddingStep,
     Lesson,
     MaskStep,
-    PictureSource,
     make_lesson,
     point_batch,
 )

@@ -9,6 +9,7 @@ import torch
 from tests.data.layouts import write
 
 from opensam import image
+from opensam.data.pictures import PictureSource
 from opensam.data.specs import open_pictures
 from opensam.models.mae import MaeConfig
 from opensam.models.sam import Sam, SamConfig
@@ -16,7 +17,6 @@ from opensam.models.tiny_vit import TinyViTConfig
 from opensam.train.pretrain import (
     CropConfig,
     PictureBatch,
-    PictureSource,
     PretrainConfig,
     PretrainStep,
     draw_crops,

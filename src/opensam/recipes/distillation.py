@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from opensam.config import write_run_json
 from opensam.data.mixture import Mixture, open_mixture
+from opensam.data.pictures import PictureSource
 from opensam.data.samples import make_batch
 from opensam.data.specs import open_pictures
 from opensam.eval.report import run_facts
@@ -26,7 +27,6 @@ from opensam.train.distill import (
     EmbeddingCache,
     EmbeddingStep,
     MaskStep,
-    PictureSource,
     make_lesson,
     point_batch,
 )

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from opensam.config import write_run_json
+from opensam.data.pictures import PictureSource
 from opensam.data.specs import open_pictures
 from opensam.eval.report import run_facts
 from opensam.models import checkpoints
@@ -19,7 +20,7 @@ from opensam.recipes.promptable import random_model, report_skipped
 from opensam.train.log import Picture, Validation
 from opensam.train.loop import Progress, Task, Trainer
 from opensam.train.optim import OptimConfig
-from opensam.train.pretrain import CropConfig, PictureSource, PretrainConfig, PretrainStep, draw_crops
+from opensam.train.pretrain import CropConfig, PretrainConfig, PretrainStep, draw_crops
 
 MEASURED = 64  # crops
 AT_ONCE = 8

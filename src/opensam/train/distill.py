@@ -17,10 +17,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from opensam import image
-from opensam.data.mixture import ATTEMPTS
+from opensam.data.pictures import PictureSource
 from opensam.data.samples import CELL, Batch
-from opensam.data.specs import PictureList
 from opensam.files import replacing
 from opensam.geometry import Resize
 from opensam.image import Rgb
@@ -88,37 +86,6 @@ def fingerprint(sam: Sam) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy())
     return digest.hexdigest()[:16]
-
-
-class PictureSource:
-    """Pictures without labels, each drawn as often as any other.
-
-    Attributes:
-        skipped: why a picture was passed over when it was drawn, by (data set, name of the picture).
-    """
-
-    def __init__(self, pictures: PictureList) -> None:
-        self.pictures = pictures
-        self.skipped: dict[tuple[str, str], str] = {}
-
-    def draw(self, rng: np.random.Generator) -> tuple[str, Rgb]:
-        """A picture that can be decoded, with its name; others go into `skipped`. Many threads may draw at once.
-
-        Raises:
-            ValueError: a hundred pictures in a row could not be decoded.
-        """
-        for _ in range(ATTEMPTS):
-            i = int(rng.integers(len(self.pictures)))
-            dataset, name = self.pictures.key(i)
-            try:
-                return f"{dataset}/{name}", image.read(self.pictures.read(i))
-            except (ValueError, OSError) as error:
-                reason = str(error)
-                self.skipped.setdefault((dataset, name), reason)  # atomic, so threads need no lock
-        raise ValueError(
-            f"expected pictures that can be read, got {ATTEMPTS} in a row that cannot; the last was {name} of "
-            f"{dataset}: {reason}"
-        )
 
 
 class Lesson(NamedTuple):
