@@ -33,8 +33,8 @@ SHOWN = ("loss", "cosine", "box_iou", "point_iou", "last_iou")
 RecipeArgument = Annotated[
     str,
     typer.Argument(
-        help="mobile: the teacher's image embeddings, as MobileSAM; edge: then its masks too, as EdgeSAM; tiny_cpu: both "
-        "in minutes on a laptop",
+        help="mobile: the teacher's image embeddings, as MobileSAM; edge: then its masks too, as EdgeSAM; "
+        "tiny_cpu: both in minutes on a laptop",
         metavar="RECIPE",
         show_default=False,
     ),
