@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from opensam.models.mae import MaeConfig, MaskedAutoencoder, sine_cosine, visible_features
 from opensam.models.recomputation import set_recomputation
 from opensam.models.sam import Sam, SamConfig
-from opensam.models.tiny_vit import TinyViT, TinyViTConfig
+from opensam.models.tiny_vit import TinyViT, TinyViTConfig, WindowAttention
 from opensam.models.vit import ImageEncoderViT, ViTConfig
 
 VIT = SamConfig(
@@ -209,13 +209,13 @@ def test_zero_positions_become_sines_and_trained_ones_stay() -> None:
     sam = make_sam("mae")
     encoder = sam.image_encoder
     assert isinstance(encoder, ImageEncoderViT)
-    MaskedAutoencoder(encoder, MaeConfig())
+    MaskedAutoencoder(encoder, MaeConfig(decoder_depth=1))
     code = encoder.pos_embed.detach().clone()
     assert torch.equal(code[0], sine_cosine(code[0]))
     distances = torch.cdist(code.view(1, 64, 32), code.view(1, 64, 32))[0] + torch.eye(64)
     assert distances.min() > 0.1  # no two places look alike
     encoder.pos_embed.data.fill_(3)
-    MaskedAutoencoder(encoder, MaeConfig())
+    MaskedAutoencoder(encoder, MaeConfig(decoder_depth=1))
     assert (encoder.pos_embed == 3).all()
 
 
@@ -267,9 +267,10 @@ def test_hidden_cells_stay_empty_and_count_nowhere() -> None:
     pixels = pictures(count=1)
     empty: list[bool] = []
 
-    def look(module: nn.Module, inputs: object, output: Tensor) -> None:
-        left = output.shape[-1] // 3
-        empty.append(not output[..., left:].any() and bool(output[..., :left].any()))
+    def look(module: nn.Module, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        for x in (inputs[0], output):
+            left = x.shape[-1] // 3
+            empty.append(not x[..., left:].any() and bool(x[..., :left].any()))
 
     for module in encoder.modules():
         if type(module).__name__ in ("ConvBn", "TinyViTBlock", "MBConv", "Stage"):
@@ -284,6 +285,17 @@ def test_hidden_cells_stay_empty_and_count_nowhere() -> None:
     blank[..., 32:] = 0
     mean = F.conv2d(blank, first.c.weight, stride=2, padding=1)[..., :16].mean((0, 2, 3))
     assert torch.allclose(first.bn.running_mean, 0.1 * mean, atol=1e-6)
+
+
+def test_hidden_cells_are_no_keys_of_attention() -> None:
+    torch.manual_seed(0)
+    attention = WindowAttention(8, 2, 3)
+    windows, hidden = torch.randn(2, 9, 8), torch.zeros(2, 9, dtype=torch.bool)
+    hidden[0, 4:], hidden[1] = True, True
+    other = torch.where(hidden[..., None], torch.randn(2, 9, 8), windows)
+    assert torch.allclose(attention(other, hidden)[0, :4], attention(windows, hidden)[0, :4], atol=1e-6)
+    assert not torch.allclose(attention(other)[0, :4], attention(windows)[0, :4], atol=1e-3)
+    assert attention(windows, hidden).isfinite().all()  # a whole window may be hidden
 
 
 # ---- what is refused ---------------------------------------------------------------------------------------

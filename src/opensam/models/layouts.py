@@ -204,8 +204,9 @@ def some(names: list[str]) -> str:
 
 def _positions_on_grid(positions: Tensor, grid: int) -> Tensor:
     """Position embeddings (1, 1 + n * n, D), a class token first -> (1, grid, grid, D), as in ViTDet."""
-    side = math.isqrt(max(0, positions.shape[1] - 1))
-    if positions.ndim != 3 or side == 0 or side**2 + 1 != positions.shape[1]:
+    count = positions.shape[1] if positions.ndim == 3 else 0
+    side = math.isqrt(max(0, count - 1))
+    if side == 0 or side**2 + 1 != count:
         raise CheckpointError(
             "expected pos_embed of a class token and a square grid in the weights of a masked autoencoder, got shape "
             f"{tuple(positions.shape)}; check the file"

@@ -13,7 +13,7 @@ Three methods behind one interface:
 guesses the pixels with an absolute error.
 
 Letters: B images, S side of the pictures, (h, w) grid of patches that are hidden or visible, p side of a patch, (H, W)
-grid of features with a cell of c pixels, D their width.
+grid of features, D their width.
 """
 
 import math
@@ -26,11 +26,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from opensam.config import Config
+from opensam.models.prompt_encoder import EMBEDDING_STRIDE
 from opensam.models.tiny_vit import TinyViT, on_grid
 from opensam.models.vit import ImageEncoderViT
 
 HIDDEN_SQUARE = 32  # pixels: what TinyViT's pictures are hidden in, as in SimMIM and SparK
-FEATURE_CELL = 16  # pixels per cell of TinyViT's last grid
 
 
 class MaeConfig(Config):
@@ -74,7 +74,7 @@ class MaskedAutoencoder(nn.Module):
             )
         self.config = config
         self.image_encoder = encoder
-        self.patch_size, cell = HIDDEN_SQUARE, FEATURE_CELL
+        self.patch_size, cell = HIDDEN_SQUARE, EMBEDDING_STRIDE
         if isinstance(encoder, ImageEncoderViT):
             self.patch_size = cell = encoder.patch_embed.proj.kernel_size[0]
             if not encoder.pos_embed.any():
@@ -106,12 +106,12 @@ class MaskedAutoencoder(nn.Module):
         encoder, method = self.image_encoder, self.config.method
         if isinstance(encoder, ImageEncoderViT):
             features = visible_features(encoder, pixels, hidden, self._draw_origin(hidden, generator))
+            guess: Tensor = self.decoder(features, hidden)
         elif method == "spark":
-            features = encoder.features(pixels, hidden).permute(0, 2, 3, 1)
+            guess = self.decoder(encoder.features(pixels, hidden).permute(0, 2, 3, 1), hidden)
         else:
             painted = torch.where(on_grid(hidden, pixels.permute(0, 2, 3, 1))[:, None], self.paint, pixels)
-            features = encoder(painted).permute(0, 2, 3, 1)
-        guess: Tensor = self.decoder(features, hidden)
+            guess = self.decoder(encoder(painted).permute(0, 2, 3, 1))
         return self._loss(guess.float(), pixels.float(), hidden), guess, hidden
 
     def _hide(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -194,7 +194,7 @@ class PixelHead(nn.Module):
         self.cell = cell
         self.linear = nn.Linear(dim, 3 * cell * cell)
 
-    def forward(self, features: Tensor, hidden: Tensor) -> Tensor:  # noqa: ARG002
+    def forward(self, features: Tensor) -> Tensor:
         """(B, H, W, dim) -> (B, 3, H * cell, W * cell)."""
         return F.pixel_shuffle(self.linear(features).permute(0, 3, 1, 2), self.cell)
 
@@ -231,4 +231,4 @@ class Decoder(nn.Module):
         tokens = (x + sine_cosine(x[0])).flatten(1, 2)
         for block in self.blocks:
             tokens = block(tokens)
-        return self.head(self.norm(tokens).view_as(x), hidden)
+        return self.head(self.norm(tokens).view_as(x))

@@ -26,7 +26,7 @@ class BlockRunner(nn.Module):
 def set_recomputation(module: nn.Module, on: bool) -> None:
     """Let the blocks of every image encoder in `module` be computed again in the backward pass, or not.
 
-    Gradients and batch-norm statistics are the same either way; a step takes about a third longer.
+    Gradients and batch-norm statistics are the same either way; a step takes a second forward pass of the blocks.
     """
     for part in module.modules():
         if isinstance(part, BlockRunner):

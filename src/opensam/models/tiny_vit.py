@@ -49,9 +49,8 @@ class ConvBn(nn.Sequential):
         tokens = x.permute(0, 2, 3, 1)
         visible = ~on_grid(hidden, tokens)
         normed = self.bn(tokens[visible].T[None, :, :, None])[0, :, :, 0].T  # the visible cells as one tall picture
-        return (
-            torch.zeros_like(tokens, dtype=normed.dtype).masked_scatter(visible[..., None], normed).permute(0, 3, 1, 2)
-        )
+        empty = torch.zeros_like(tokens, dtype=normed.dtype)
+        return empty.masked_scatter(visible[..., None], normed).permute(0, 3, 1, 2)
 
 
 def on_grid(hidden: Tensor, tokens: Tensor) -> Tensor:
