@@ -1,6 +1,7 @@
 """Data sets as a user names them: `PATH` or `ANNOTATIONS.json:IMAGES/`, with `@WEIGHT` at the end or without.
 
 A path is a tar or a folder of tars in the SA-1B layout, or a folder in one of the layouts of `opensam.data.folders`.
+`synthetic`, `synthetic:N` and `synthetic:N:SEED` are N pictures (1000) that need no files; another seed, others.
 """
 
 import math
@@ -17,6 +18,7 @@ from opensam.data.coco import Coco
 from opensam.data.dataset import Dataset, Folder, Pictures
 from opensam.data.folders import MaskFolder, RecordFolder, YoloFolder, name_of
 from opensam.data.sa1b import dataset_name, list_shards
+from opensam.data.synthetic import Synthetic
 from opensam.data.tars import LabelledTars, Tars
 
 PROBED = 100
@@ -121,6 +123,8 @@ def open_pictures(specs: Sequence[str]) -> PictureList:
 
 def _labelled(spec: Spec) -> Sequence[Dataset]:
     path = spec.path
+    if synthetic := _synthetic(spec):
+        return [synthetic]
     if spec.images:
         return [Coco(path, spec.images)]
     if shards := _shards(spec):
@@ -142,7 +146,21 @@ def _labelled(spec: Spec) -> Sequence[Dataset]:
         raise ValueError(f"expected {LAYOUTS}, got {path}; docs/guides/training-data.md shows them") from error
 
 
+def _synthetic(spec: Spec) -> Synthetic | None:
+    named = re.fullmatch(r"synthetic(?::(\d+))?(?::(\d+))?", str(spec.path))
+    if not named or spec.path.exists():
+        return None
+    count = int(named[1] or 1000)
+    if not count:
+        raise ValueError(
+            f"expected at least one synthetic picture, got {spec.text}; synthetic:1000 is the usual number"
+        )
+    return Synthetic(count, int(named[2] or 0))
+
+
 def _pictures(spec: Spec) -> Sequence[Pictures]:
+    if synthetic := _synthetic(spec):
+        return [synthetic]
     if shards := {} if spec.images else _shards(spec):
         return [Tars(name, tars) for name, tars in shards.items()]
     labelled = any((spec.path / name).is_dir() for name in ("masks", "labels"))

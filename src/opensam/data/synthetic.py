@@ -11,15 +11,115 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opensam.data.colours import add_noise, turn_hues
+from opensam.data.dataset import Dataset, Source
 from opensam.data.paste import Alpha, Layer, Scene, draw_shadow, resize, soften
 from opensam.image import Rgb
-from opensam.masks import Mask
+from opensam.masks import Mask, Rle, encode_rle
 
 SIDES = (0.06, 0.7)  # of shapes, over the side of the picture
 COUNT = (4, 12)  # shapes in a picture
+SIDE = 320  # of the pictures of `Synthetic`
+TEXTURES = 4  # to choose from in each of them
 FINE = 2  # shapes are drawn so many times larger, so that their edges come out smooth
 
 Canvas = NDArray[np.uint8]
+
+
+class Synthetic(Dataset):
+    """A data set that needs no files: composites whose textures are made too. Picture i depends on (seed, i) alone."""
+
+    def __init__(self, count: int, seed: int = 0) -> None:
+        self.name, self.count, self.seed = f"synthetic-{seed}" if seed else "synthetic", count, seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def key(self, i: int) -> str:
+        """The number of the picture."""
+        return f"{i:06d}"
+
+    def picture(self, i: int) -> bytes:
+        """Picture i, (SIDE, SIDE), as a BMP file."""
+        return _encode(self._scene(i).rgb)
+
+    def masks(self, i: int) -> tuple[Rle, ...]:
+        """What can be seen of each shape in it."""
+        return _visible_masks(self._scene(i))
+
+    def read(self, i: int) -> Source:
+        """Both, drawn once."""
+        scene = self._scene(i)
+        return Source(self.name, self.key(i), _encode(scene.rgb), _visible_masks(scene))
+
+    def _scene(self, i: int) -> Scene:
+        rng = np.random.default_rng((self.seed, i))
+        return composite(SIDE, [make_texture(SIDE, rng) for _ in range(TEXTURES)], [], rng)
+
+
+def _encode(rgb: Rgb) -> bytes:
+    _, encoded = cv2.imencode(".bmp", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    return encoded.tobytes()
+
+
+def _visible_masks(scene: Scene) -> tuple[Rle, ...]:
+    seen = (scene.visible(target, 1) for target in scene.targets)
+    masks = (coverage >= 0.5 for coverage in seen if coverage is not None)
+    return tuple(encode_rle(mask) for mask in masks if mask.any())
+
+
+def make_texture(side: int, rng: np.random.Generator) -> Rgb:
+    """A texture of `side` x `side` pixels: two colours, mixed by stripes, dots, clouds or a gradient, with grain."""
+    dark, light = rng.uniform(20, 170, 3), rng.uniform(70, 235, 3)
+    levels = (255 * PATTERNS[rng.integers(len(PATTERNS))](side, rng)).astype(np.uint8)
+    table = np.linspace(dark, light, 256).astype(np.uint8)
+    return add_noise(
+        np.asarray(cv2.LUT(cv2.merge([levels] * 3), table[None]), np.uint8), float(rng.uniform(0, 10)), rng
+    )
+
+
+def _make_gradient(side: int, rng: np.random.Generator) -> Alpha:
+    along = _directed(side, rng)
+    return (along - along.min()) / (along.max() - along.min())
+
+
+def _make_stripes(side: int, rng: np.random.Generator) -> Alpha:
+    return _wave(side, side * rng.uniform(0.02, 0.15), rng)
+
+
+def _make_dots(side: int, rng: np.random.Generator) -> Alpha:
+    length = side * rng.uniform(0.03, 0.15)
+    return np.asarray(_wave(side, length, rng) * _wave(side, length, rng), np.float32)
+
+
+def _make_clouds(side: int, rng: np.random.Generator) -> Alpha:
+    """Noise of several sizes, each twice as fine as the one before."""
+    clouds, first = np.zeros((side, side), np.float32), int(rng.integers(2, 9))
+    for octave in range(5):
+        knots = first * 2**octave
+        noise = rng.normal(0, 0.7**octave, (knots, knots)).astype(np.float32)
+        clouds += cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(0.5 + clouds / 4, np.float32).clip(0, 1)
+
+
+def _wave(side: int, length: float, rng: np.random.Generator) -> Alpha:
+    """From 0 to 1 and back every `length` pixels, with soft or hard edges."""
+    wave = np.sin(2 * np.pi / length * _directed(side, rng) + rng.uniform(0, 2 * np.pi))
+    return np.asarray(0.5 + 0.5 * np.tanh(rng.uniform(0.5, 6) * wave), np.float32)
+
+
+def _directed(side: int, rng: np.random.Generator) -> Alpha:
+    """The coordinate of each pixel along a random direction."""
+    angle, steps = rng.uniform(0, 2 * np.pi), np.arange(side, dtype=np.float32)
+    return np.asarray(np.cos(angle) * steps + np.sin(angle) * steps[:, None], np.float32)
+
+
+PATTERNS: list[Callable[[int, np.random.Generator], Alpha]] = [
+    _make_gradient,
+    _make_stripes,
+    _make_dots,
+    _make_clouds,
+    _make_clouds,  # twice as often: most surfaces are irregular
+]
 
 
 def composite(side: int, pictures: Sequence[Rgb], cutouts: Sequence[Mask], rng: np.random.Generator) -> Scene:
