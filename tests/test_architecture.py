@@ -40,7 +40,7 @@ CORE = {
     "torch", "numpy", "PIL", "cv2", "pycocotools", "safetensors", "pydantic", "typer", "rich",
     "typing_extensions", "filelock",
 }  # fmt: skip
-EXTRAS = {"lightning_fabric", "scipy", "skimage", "matplotlib"}
+EXTRAS = {"lightning_fabric", "ray", "scipy", "skimage", "matplotlib"}
 
 FILE_SIDE_OF_MODELS = {"models.checkpoints", "models.download", "models.layouts", "models.zoo"}
 NOT_IN_MODELS = {"numpy", "PIL", "cv2"}

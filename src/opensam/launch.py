@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from queue import SimpleQueue
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from opensam import distributed
 from opensam.distributed import Place
 from opensam.files import PREFIX
 
-Backend = Literal["local", "ray"]
+BACKENDS = ("local", "ray")
 Report = Callable[[Any], None]
 Value = TypeVar("Value")
 
@@ -28,7 +29,7 @@ POLL = 0.2
 
 
 def run(
-    backend: Backend, devices: int, nodes: int, function: Callable[[Report], Value], report: Report, folder: Path
+    backend: str, devices: int, nodes: int, function: Callable[[Report], Value], report: Report, folder: Path
 ) -> Value:
     """Call a function in every process of a run.
 
@@ -50,8 +51,8 @@ def run(
             raises in a worker, which ends the others.
         ChildProcessError: a worker or its machine died.
     """
-    if backend not in get_args(Backend):
-        raise ValueError(f"expected a backend, one of {', '.join(get_args(Backend))}, got {backend}")
+    if backend not in BACKENDS:
+        raise ValueError(f"expected a backend, one of {', '.join(BACKENDS)}, got {backend}")
     if backend == "local":
         return function(report)
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,10 +119,11 @@ def _workers(devices: int, nodes: int) -> Iterator[list[_Worker]]:
     try:
         if not group.wait(PATIENCE):
             raise ValueError(
-                f"expected {nodes} machines with {devices} free {kind}s and CPUs each, but the Ray cluster was busy for "
-                f"{PATIENCE:.0f} s; `ray status` shows who uses it"
+                f"expected {nodes} machines with {bundles[0]} free each, got a Ray cluster that was busy for "
+                f"{PATIENCE:.0f} s; `ray status` shows with what"
             )
-        options = {"num_cpus": 1, "num_gpus": needs.get("GPU", 0), "max_restarts": 0}
+        # One thread works, one tells the news.
+        options = {"num_cpus": 1, "num_gpus": needs.get("GPU", 0), "max_restarts": 0, "max_concurrency": 2}
         for rank in range(devices * nodes):
             bundle = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank // devices)
             actors.append(ray.remote(_Process).options(**options, scheduling_strategy=bundle).remote())
@@ -142,8 +144,8 @@ def _answers(references: list[Any], look: Callable[[], None] = lambda: None) -> 
     try:
         while waiting:
             done, waiting = ray.wait(waiting, timeout=POLL)
-            look()
             ray.get(done)
+            look()
         return ray.get(references)
     except RayTaskError as error:
         raise error.cause from None
@@ -166,26 +168,18 @@ def _share(workers: list[_Worker], folder: Path) -> None:
 
 
 def _run_in(workers: list[_Worker], function: Callable[[Report], Value], report: Report) -> Value:
-    from ray.util.queue import Queue
-
-    news = Queue(actor_options={"num_cpus": 0})
+    import ray
 
     def look() -> None:
-        for one in news.get_nowait_batch(news.qsize()):
+        for one in ray.get(workers[0].actor.news.remote()):
             report(one)
 
-    try:
-        (port,) = _answers([workers[0].actor.free_port.remote()])
-        places = _places(workers, port)
-        calls = []
-        for worker, place in zip(workers, places, strict=True):
-            seen = [gpu for other in workers if other.machine == worker.machine for gpu in other.gpus]
-            calls.append(worker.actor.run.remote(place, seen, function, news))
-        value: Value = _answers(calls, look)[0]
-        look()
-        return value
-    finally:
-        news.shutdown(force=True)
+    (port,) = _answers([workers[0].actor.free_port.remote()])
+    calls = []
+    for worker, place in zip(workers, _places(workers, port), strict=True):
+        seen = [gpu for other in workers if other.machine == worker.machine for gpu in other.gpus]
+        calls.append(worker.actor.run.remote(place, seen, function))
+    return _answers(calls, look)[0]
 
 
 def _places(workers: list[_Worker], port: int) -> list[Place]:
@@ -208,6 +202,9 @@ def _places(workers: list[_Worker], port: int) -> list[Place]:
 
 class _Process:
     """What runs in a worker."""
+
+    def __init__(self) -> None:
+        self.reports: SimpleQueue[Any] = SimpleQueue()
 
     def where(self) -> tuple[str, str, tuple[str, ...]]:
         """The machine, its address, and the GPUs given to this worker."""
@@ -248,10 +245,14 @@ class _Process:
                 "choose an --out on storage that all machines share"
             )
 
-    def run(self, place: Place, gpus: list[str], function: Callable[[Report], Value], news: Any) -> Value | None:
+    def news(self) -> list[Any]:
+        """The reports since the last call."""
+        return [self.reports.get() for _ in range(self.reports.qsize())]
+
+    def run(self, place: Place, gpus: list[str], function: Callable[[Report], Value]) -> Value | None:
         """The function, as one of many; only the first process answers."""
         if gpus:  # torch chooses among those of the machine by the local rank
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         distributed.take_place(place)
-        value = function(news.put)
+        value = function(self.reports.put)
         return value if place.rank == 0 else None

@@ -54,11 +54,15 @@ def train(
         int | None, typer.Option("--devices", min=1, help="processes per machine, each on a device of its own")
     ] = None,
     nodes: Annotated[
-        int | None, typer.Option("--nodes", min=1, help="machines; torchrun starts their processes")
+        int | None, typer.Option("--nodes", min=1, help="machines; torchrun or Ray starts their processes")
     ] = None,
+    backend: Annotated[
+        str, typer.Option("--backend", help="local: here, or where torchrun started it; ray: on a Ray cluster")
+    ] = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved config and do nothing")] = False,
 ) -> None:
     """Train a model. Each stage leaves OUT/stage-N/model.safetensors and log.csv; the same command resumes a run."""
+    from opensam import launch
     from opensam.recipes import promptable
 
     given = [f"{name}={value}" for name, value in (("devices", devices), ("nodes", nodes)) if value is not None]
@@ -69,7 +73,14 @@ def train(
     check_same_run(out, stages)
     try:
         with TrainingView(out, stages) as view:
-            weights = promptable.train(stages, data, out, view, init, val or [])
+            weights = launch.run(
+                backend,
+                stages[0].devices,
+                stages[0].nodes,
+                lambda report: promptable.train(stages, data, out, report, init, val or []),
+                view,
+                out,
+            )
     except KeyboardInterrupt:
         if distributed.is_first():
             raise stopped(f"interrupted; {how_to_resume(out)}", INTERRUPTED) from None
