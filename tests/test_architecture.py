@@ -40,7 +40,9 @@ CORE = {
     "torch", "numpy", "PIL", "cv2", "pycocotools", "safetensors", "pydantic", "typer", "rich",
     "typing_extensions", "filelock",
 }  # fmt: skip
-EXTRAS = {"lightning_fabric", "tensorboard", "torch.utils.tensorboard", "scipy", "skimage", "matplotlib"}
+EXTRAS = {
+    "lightning_fabric", "tensorboard", "torch.utils.tensorboard", "ray", "scipy", "skimage", "matplotlib",
+}  # fmt: skip
 
 FILE_SIDE_OF_MODELS = {"models.checkpoints", "models.download", "models.layouts", "models.zoo"}
 NOT_IN_MODELS = {"numpy", "PIL", "cv2"}

@@ -1,6 +1,44 @@
-"""Which of the processes that work together this one is: the one place that reads rank variables."""
+"""Which of the processes that work together this one is: the one place that reads and writes rank variables."""
 
 import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process stands among all that work together.
+
+    Attributes:
+        rank: its number among all.
+        local_rank: its number among those of its machine.
+        node_rank: the number of its machine.
+        world_size: how many processes there are.
+        local_world_size: how many of them on its machine.
+        address: of the machine of the first process.
+        port: where the first process listens.
+    """
+
+    rank: int
+    local_rank: int
+    node_rank: int
+    world_size: int
+    local_world_size: int
+    address: str
+    port: int
+
+
+def take_place(place: Place) -> None:
+    """Make this process one of several: it looks from now on as if torchrun had started it."""
+    os.environ |= {
+        "RANK": str(place.rank),
+        "LOCAL_RANK": str(place.local_rank),
+        "GROUP_RANK": str(place.node_rank),
+        "WORLD_SIZE": str(place.world_size),
+        "LOCAL_WORLD_SIZE": str(place.local_world_size),
+        "MASTER_ADDR": place.address,
+        "MASTER_PORT": str(place.port),
+        "TORCHELASTIC_RUN_ID": "opensam",  # by this one torch and Fabric know that they need not start anything
+    }
 
 
 def world_size() -> int | None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,11 +17,14 @@ from safetensors.torch import load_file
 ROOT = Path(__file__).parents[2]
 
 
-def start(folder: Path, *overrides: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def start(
+    folder: Path, *overrides: str, launcher: tuple[str, ...] = (), backend: str = "local"
+) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.endswith(("RANK", "WORLD_SIZE"))}
     environment |= {"PYTHONPATH": f"{ROOT}/src{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, "-m", "tests.train.parallel_run", str(folder), *overrides]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, *launcher, "-m", "tests.train.parallel_run", backend, str(folder), *overrides]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
 def run(folder: Path, *overrides: str, launcher: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
@@ -67,6 +71,19 @@ def test_torchrun_starts_the_processes_itself(tmp_path: Path, alone: Path) -> No
         port = free.getsockname()[1]
     torchrun = ("-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}")
     assert_same_run(tmp_path, run(tmp_path, "devices=2", launcher=torchrun), alone)
+
+
+@pytest.mark.slow
+def test_two_workers_of_ray_learn_the_same_and_tell_how_it_goes(tmp_path: Path, alone: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra opensam[ray]")
+    with start(tmp_path, "devices=2", backend="ray") as process:
+        timer = threading.Timer(240, process.kill)
+        timer.start()
+        told, errors = process.communicate()
+        timer.cancel()
+    assert process.returncode == 0, errors
+    assert told.split() == ["1", "2", "3", "4"]
+    assert_same_run(tmp_path, load_file(tmp_path / "model.safetensors"), alone)
 
 
 def test_a_process_killed_at_any_moment_loses_the_steps_since_the_last_checkpoint_only(

@@ -35,7 +35,12 @@ StageOption = Annotated[
 DevicesOption = Annotated[
     int | None, typer.Option("--devices", min=1, help="processes per machine, each on a device of its own")
 ]
-NodesOption = Annotated[int | None, typer.Option("--nodes", min=1, help="machines; torchrun starts their processes")]
+NodesOption = Annotated[
+    int | None, typer.Option("--nodes", min=1, help="machines; torchrun or Ray starts their processes")
+]
+BackendOption = Annotated[
+    str, typer.Option("--backend", help="local: here, or where torchrun started it; ray: on a Ray cluster")
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="print the resolved config and do nothing")]
 
 
@@ -153,8 +158,12 @@ class RunView:
         self.bar.start()
         return self
 
-    def __call__(self, progress: "Progress") -> None:
-        """Show a report."""
+    def __call__(self, news: "Progress | str") -> None:
+        """Show a report, or a sentence."""
+        if isinstance(news, str):
+            self.say(news)
+            return
+        progress = news
         # A run makes its folder when it begins, and begins when the one before has finished.
         run = [run for run in self.runs if run.folder.is_dir()][-1]
         config = run.config

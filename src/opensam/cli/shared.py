@@ -31,7 +31,7 @@ file or package), said in one sentence; 130 Ctrl-C; 1 anything unexpected.
 OPENSAM_HOME: folder of downloaded weights, ~/.cache/opensam unless it is set."""
 
 # Modules of optional dependencies -> the extra that brings them.
-EXTRAS = {"lightning_fabric": "train", "tensorboard": "train"}
+EXTRAS = {"lightning_fabric": "train", "tensorboard": "train", "ray": "ray"}
 
 ModelOption = Annotated[
     str | None,

@@ -7,6 +7,7 @@ import typer
 
 from opensam import distributed
 from opensam.cli.runs import (
+    BackendOption,
     DevicesOption,
     DryRunOption,
     NodesOption,
@@ -59,9 +60,11 @@ def train(
     stage: StageOption = None,
     devices: DevicesOption = None,
     nodes: NodesOption = None,
+    backend: BackendOption = "local",
     dry_run: DryRunOption = False,
 ) -> None:
     """Train a model. Each stage leaves OUT/stage-N/model.safetensors and log.csv; the same command resumes a run."""
+    from opensam import launch
     from opensam.recipes import promptable, training
 
     stages = one_stage(recipe_of(training.RECIPES, recipe)(), stage, recipe)
@@ -72,7 +75,14 @@ def train(
     runs = stage_runs(out, stages)
     try:
         with RunView(runs, SHOWN) as view:
-            weights = promptable.train(stages, data, out, view, init, val or [], view.say)
+            weights = launch.run(
+                backend,
+                stages[0].devices,
+                stages[0].nodes,
+                lambda report: promptable.train(stages, data, out, report, init, val or [], report),
+                view,
+                out,
+            )
     except KeyboardInterrupt:
         raise interrupted(runs) from None
     if distributed.is_first():
