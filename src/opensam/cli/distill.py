@@ -17,32 +17,39 @@ if TYPE_CHECKING:
 SHOWN = ("loss", "cosine", "box_iou", "point_iou", "last_iou")
 
 
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        help="mobile: the teacher's image embeddings, as MobileSAM; edge: then its masks too, as EdgeSAM; "
+        "tiny_cpu: both in minutes on a laptop",
+        metavar="RECIPE",
+        show_default=False,
+    ),
+]
+TeacherOption = Annotated[
+    str,
+    typer.Option("--teacher", metavar="NAME|FILE", help="a name of `opensam models`, or weights", show_default=False),
+]
+DataOption = Annotated[
+    list[str],
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="a folder or tars of pictures; a stage of masks needs labelled data as in `opensam train`, or "
+        "--set prompts=points; repeat to mix",
+        show_default=False,
+    ),
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option("--cache", help="folder of the teacher's embeddings, which runs may share; OUT/embeddings"),
+]
+
+
 def distill(
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            help="mobile: the teacher's image embeddings, as MobileSAM; edge: then its masks too, as EdgeSAM; "
-            "tiny_cpu: both in minutes on a laptop",
-            metavar="RECIPE",
-            show_default=False,
-        ),
-    ],
-    teacher: Annotated[
-        str,
-        typer.Option(
-            "--teacher", metavar="NAME|FILE", help="a name of `opensam models`, or weights", show_default=False
-        ),
-    ],
-    data: Annotated[
-        list[str],
-        typer.Option(
-            "--data",
-            metavar="PATH",
-            help="a folder or tars of pictures; a stage of masks needs labelled data as in `opensam train`, or "
-            "--set prompts=points; repeat to mix",
-            show_default=False,
-        ),
-    ],
+    recipe: RecipeArgument,
+    teacher: TeacherOption,
+    data: DataOption,
     out: Annotated[Path, typer.Option("--out", help="folder of the run", show_default=False)],
     val: Annotated[
         list[str] | None,
@@ -51,10 +58,7 @@ def distill(
     init: Annotated[
         Path | None, typer.Option("--init", help="weights of the student's image encoder instead of random ones")
     ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option("--cache", help="folder of the teacher's embeddings, which runs may share; OUT/embeddings"),
-    ] = None,
+    cache: CacheOption = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="change a setting of all stages that run; repeat for more"),

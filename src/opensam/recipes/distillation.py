@@ -229,9 +229,7 @@ def distill(
     lessons, held_out = open_lessons(data, stages), open_lessons(val, stages) if val else None
     cache = EmbeddingCache(cache_folder or folder / "embeddings", teacher)
     if any(config.target == "embeddings" for config in stages):
-        each, count = 2 * int(np.prod(cache.shape)) / 2**20, len(lessons.pictures.pictures)
-        size = f"{each:.3g} MiB for each of {count} pictures, {each * count / 1024:.3g} GiB in all"
-        on_start(f"the teacher's embeddings are kept in {cache.folder}: {size}")
+        on_start(_about(cache, len(lessons.pictures.pictures)))
     weights: Path | None = None
     for number, config in enumerate(stages, start=1):
         student = new_student(teacher, config)
@@ -254,6 +252,12 @@ def distill(
             report_skipped(lessons.skipped, stage_folder / "skipped.csv")
         weights = stage_folder / "model.safetensors"
     return folder / f"stage-{len(stages)}" / "model.safetensors"
+
+
+def _about(cache: EmbeddingCache, pictures: int) -> str:
+    each = 2 * int(np.prod(cache.shape)) / 2**20
+    size = f"{each:.3g} MiB for each of {pictures} pictures, {each * pictures / 1024:.3g} GiB in all"
+    return f"the teacher's embeddings are kept in {cache.folder}: {size}"
 
 
 def _needs_masks(config: DistillConfig) -> bool:
