@@ -227,6 +227,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     run(photos, tmp_path / "cut", [config], stop=3)
     rest, _ = run(photos, tmp_path / "cut", [config])
     assert rest == whole[2:], "step 3 was lost with its checkpoint and is done again"
+    with pytest.raises(ValueError, match="same teacher, got one with teacher 0 of other weights"):
+        distillation.distill([config], model(2), [str(photos)], tmp_path / "cut", lambda progress: None)
 
 
 def test_a_student_that_the_decoder_cannot_read_is_refused() -> None:

@@ -1,5 +1,6 @@
 """Distillation as a whole: recipes, a student made from its teacher, and the stages one after the other."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from opensam.train.distill import (
     point_batch,
 )
 from opensam.train.log import Validation
-from opensam.train.loop import Progress, Task, Trainer
+from opensam.train.loop import Progress, Task, Trainer, TrainingError
 from opensam.train.optim import OptimConfig
 from opensam.train.segment import SegmentConfig
 
@@ -222,16 +223,16 @@ def distill(
         The averaged weights of the last stage.
 
     Raises:
-        ValueError: no data, no stage, or weights that do not fit.
+        ValueError: no data, no stage, weights that do not fit, or the folder holds a run with another teacher.
     """
     if not stages:
         raise ValueError("expected at least one stage, got none")
     lessons, held_out = open_lessons(data, stages), open_lessons(val, stages) if val else None
     cache = EmbeddingCache(cache_folder or folder / "embeddings", teacher)
     if any(config.target == "embeddings" for config in stages):
-        each, count = 2 * int(np.prod(cache.shape)) / 2**20, len(lessons.pictures.pictures)
-        size = f"{each:.3g} MiB for each of {count} pictures, {each * count / 1024:.3g} GiB in all"
-        on_start(f"the teacher's embeddings are kept in {cache.folder}: {size}")
+        on_start(_about(cache, len(lessons.pictures.pictures)))
+    for number in range(1, len(stages) + 1):
+        _check_same_teacher(folder / f"stage-{number}", cache.teacher)
     weights: Path | None = None
     for number, config in enumerate(stages, start=1):
         student = new_student(teacher, config)
@@ -254,6 +255,23 @@ def distill(
             report_skipped(lessons.skipped, stage_folder / "skipped.csv")
         weights = stage_folder / "model.safetensors"
     return folder / f"stage-{len(stages)}" / "model.safetensors"
+
+
+def _check_same_teacher(folder: Path, fingerprint: str) -> None:
+    """A stage goes on with the teacher that it began with. Raises TrainingError."""
+    path = folder / "run.json"
+    began = json.loads(path.read_text())["teacher"] if path.is_file() else {"fingerprint": fingerprint}
+    if began["fingerprint"] != fingerprint:
+        raise TrainingError(
+            f"expected {folder} to hold a run with the same teacher, got one with {began['name']} of other weights; "
+            "give that teacher to resume it, or choose another --out"
+        )
+
+
+def _about(cache: EmbeddingCache, pictures: int) -> str:
+    each = 2 * int(np.prod(cache.shape)) / 2**20
+    size = f"{each:.3g} MiB for each of {pictures} pictures, {each * pictures / 1024:.3g} GiB in all"
+    return f"the teacher's embeddings are kept in {cache.folder}: {size}"
 
 
 def _needs_masks(config: DistillConfig) -> bool:
