@@ -62,7 +62,7 @@ def shard(tmp_path: Path) -> Path:
 
 def test_dry_run_prints_the_resolved_config(tmp_path: Path) -> None:
     command = ["pretrain", "vit_b", "--data", tmp_path / "none", "--out", tmp_path / "run", "--nodes", "2", "--dry-run"]
-    config = json.loads(run(*command, "--set", "mae.mask_ratio=0.5").stdout)
+    (config,) = json.loads(run(*command, "--set", "mae.mask_ratio=0.5").stdout)
     assert (config["nodes"], config["mae"]["mask_ratio"]) == (2, 0.5)
     assert files(tmp_path) == set()
 

@@ -245,16 +245,22 @@ def distill(
         facts |= {"teacher": {"name": teacher.name, "fingerprint": cache.teacher}}
         write_run_json(stage_folder, config, **facts, **run_facts(str(student.device), config.seed))
         task = distillation(student, teacher, lessons, config, cache)
-        if held_out is not None and held_out.masks is not None and _needs_masks(config):
-            task = replace(task, validate=validator(held_out.masks, config))
-        elif held_out is not None:
-            task = replace(task, validate=embedding_validator(teacher, held_out.pictures, config, cache))
+        if held_out is not None:
+            task = replace(task, validate=_validator(held_out, teacher, config, cache))
         try:
             Trainer(task, config, stage_folder).fit(on_progress)
         finally:
             report_skipped(lessons.skipped, stage_folder / "skipped.csv")
         weights = stage_folder / "model.safetensors"
     return folder / f"stage-{len(stages)}" / "model.safetensors"
+
+
+def _validator(
+    held_out: Lessons, teacher: Sam, config: DistillConfig, cache: EmbeddingCache
+) -> Callable[[nn.Module], Validation]:
+    if held_out.masks is not None and _needs_masks(config):
+        return validator(held_out.masks, config)
+    return embedding_validator(teacher, held_out.pictures, config, cache)
 
 
 def _check_same_teacher(folder: Path, fingerprint: str) -> None:
