@@ -14,6 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from opensam.train.parallel import make_fabric
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -100,3 +102,10 @@ def test_a_process_killed_at_any_moment_loses_the_steps_since_the_last_checkpoin
     resumed, whole = run(tmp_path, "accumulate=2"), load_file(alone / "model.safetensors")
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
     assert not list(tmp_path.glob(".*")), "nothing half-written is left"
+
+
+def test_several_machines_without_a_launcher_are_refused_instead_of_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "LOCAL_RANK", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match="processes of 2 machines to be started by torchrun or --backend ray"):
+        make_fabric(1, 2, "ddp", "32-true")

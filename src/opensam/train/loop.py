@@ -22,7 +22,15 @@ from opensam.config import Config
 from opensam.files import replacing, sweep
 from opensam.train.log import RunLog, Validation
 from opensam.train.optim import Average, OptimConfig, learning_rate, make_optimizer, same_rate
-from opensam.train.parallel import GATHERED, Precision, Strategy, gathered_state, load_gathered_state, make_fabric
+from opensam.train.parallel import (
+    GATHERED,
+    Precision,
+    Strategy,
+    gathered_state,
+    load_gathered_state,
+    make_fabric,
+    usable,
+)
 
 # What may differ when a run goes on: how it shows and stores itself and reads its data, not what it learns.
 MAY_DIFFER = ("log_every", "save_every", "validate_every", "loader_threads")
@@ -257,11 +265,14 @@ class Trainer:
         if self.task.validate is None:
             return
         with self.average.applied(self.task.model), torch.no_grad():
-            result = self.task.validate(self.task.model.eval())
-            better = result.score > self.best
+            with usable(self.task.step):
+                result = self.task.validate(self.task.model.eval())
+            # The first process decides for all: batch-norm statistics are not quite the same everywhere.
+            score = result.score if self.fabric.world_size == 1 else float(self.fabric.broadcast(result.score))
+            better = score > self.best
             weights: dict[str, Any] = get_model_state_dict(self.task.model, options=GATHERED) if better else {}
         self.module.train()
-        self.best, self.since_best = (result.score, 0) if better else (self.best, self.since_best + 1)
+        self.best, self.since_best = (score, 0) if better else (self.best, self.since_best + 1)
         if better and self.fabric.is_global_zero:
             self._write(lambda: self.task.save(weights, self.folder / "best.safetensors"))
         if log is not None:

@@ -1,5 +1,7 @@
 """One model over several processes: replicas that share gradients, or one copy of the weights split among all."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -36,9 +38,11 @@ def make_fabric(devices: int, nodes: int, strategy: Strategy, precision: Precisi
             bfloat16 by itself, else 32-true (a CPU that imitates it takes six times as long).
 
     Raises:
-        ValueError: a launcher started another number of processes than `devices * nodes`.
+        ValueError: a launcher started another number of processes than `devices * nodes`, or none did for several
+            machines; the machine has fewer GPUs than devices.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
     from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
@@ -49,6 +53,11 @@ def make_fabric(devices: int, nodes: int, strategy: Strategy, precision: Precisi
             f"expected {started} processes, as torchrun started them, got {devices} devices on {nodes} nodes; "
             f"give devices={here} and nodes={started // here}"
         )
+    if torch.cuda.is_available() and devices > torch.cuda.device_count():
+        raise ValueError(
+            f"expected {devices} GPUs on this machine, got {torch.cuda.device_count()}; give --devices "
+            f"{torch.cuda.device_count()}, and accumulate={devices} or so to keep the batch"
+        )
     chosen: Any = "auto"
     if strategy == "fsdp":
         chosen = ModelParallelStrategy(_shard, data_parallel_size=devices * nodes, tensor_parallel_size=1)
@@ -58,6 +67,11 @@ def make_fabric(devices: int, nodes: int, strategy: Strategy, precision: Precisi
     if precision == "auto":
         precision = "bf16-mixed" if has_bfloat16() else "32-true"
     fabric = Fabric(devices=devices, num_nodes=nodes, precision=precision, strategy=chosen)
+    if nodes > 1 and started is None and isinstance(fabric.strategy.cluster_environment, LightningEnvironment):
+        raise ValueError(
+            f"expected the processes of {nodes} machines to be started by torchrun or --backend ray, got none; "
+            "see docs/scale.md, or give --nodes 1"
+        )
     fabric.launch()
     return fabric
 
@@ -82,6 +96,25 @@ def _shard(module: nn.Module, mesh: "DeviceMesh") -> nn.Module:
             fully_shard(part, mesh=mesh)
     fully_shard(module, mesh=mesh)
     return module
+
+
+@contextmanager
+def usable(module: nn.Module) -> Iterator[None]:
+    """Inside the block, parts of a module can be called although its weights are split among all processes.
+
+    Blocks of an encoder gather their weights when they are called; the group of all others would do so only when the
+    whole module is called.
+    """
+    from torch.distributed.fsdp import FSDPModule
+
+    if not isinstance(module, FSDPModule):
+        yield
+        return
+    module.unshard()
+    try:
+        yield
+    finally:
+        module.reshard()
 
 
 def gathered_state(model: nn.Module, optimizer: torch.optim.Optimizer, average: Average) -> dict[str, Any]:
