@@ -40,12 +40,7 @@ def train(
         typer.Option("--val", metavar="PATH", help="held-out data, measured every validate_every steps and at the end"),
     ] = None,
     init: Annotated[
-        Path | None,
-        typer.Option(
-            "--init",
-            help="weights to start from instead of random ones: of a model, or of an image encoder alone "
-            "(a run of `opensam pretrain`, mae_pretrain_vit_base.pth)",
-        ),
+        Path | None, typer.Option("--init", help="weights to start from: a model's, or a pre-trained image encoder's")
     ] = None,
     overrides: Annotated[
         list[str] | None,
