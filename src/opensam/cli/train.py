@@ -49,12 +49,7 @@ def train(
     out: OutOption,
     val: ValOption = None,
     init: Annotated[
-        Path | None,
-        typer.Option(
-            "--init",
-            help="weights to start from instead of random ones: of a model, or of an image encoder alone "
-            "(a run of `opensam pretrain`, mae_pretrain_vit_base.pth)",
-        ),
+        Path | None, typer.Option("--init", help="weights to start from: a model's, or a pre-trained image encoder's")
     ] = None,
     overrides: SetOption = None,
     stage: StageOption = None,
