@@ -58,7 +58,7 @@ def _small_students(monkeypatch: pytest.MonkeyPatch) -> None:
 def model(seed: int, image_size: int = SIDE) -> Sam:
     torch.manual_seed(seed)
     encoder = SMALL.model_copy(update={"image_size": image_size})
-    sam = Sam(SamConfig(image_encoder=encoder), f"teacher {seed}").eval()
+    sam = Sam(SamConfig(image_encoder=encoder, decoder_mlp_dim=128), f"teacher {seed}").eval()
     with torch.no_grad():
         for mlp in sam.mask_decoder.output_hypernetworks_mlps:
             list(mlp.parameters())[-2].mul_(300)  # spread the logits as training does
