@@ -28,7 +28,8 @@ from opensam.train.start import order_positions
 def new_model(config: TrainConfig) -> Sam:
     """The model of a config with random weights, drawn from its seed."""
     architecture = zoo.find(config.model).config
-    encoder = architecture.image_encoder.model_copy(update={"image_size": config.image_size})
+    sizes = config.encoder or architecture.image_encoder
+    encoder = sizes.model_copy(update={"image_size": config.image_size})
     torch.manual_seed(config.seed)
     sam = Sam(architecture.model_copy(update={"image_encoder": encoder}))
     if config.ordered_positions:
@@ -87,7 +88,7 @@ def train(
     Raises:
         ValueError: no data, or weights that do not fit.
     """
-    mixture = open_mixture(data, stages[0].mixture_power)
+    mixture = open_mixture(data, stages[0].mixture_power, stages[0].data_share)
     held_out = open_mixture(val, stages[0].mixture_power) if val else None
     weights = init
     for number, config in enumerate(stages, start=1):
