@@ -2,8 +2,8 @@
 
     python -m benchmarks.train_step --out docs/results/train_step
 
-Same architecture, weights, pictures, masks and prompts; the losses of the first step must agree, or nothing is written.
-Each side runs in a process of its own, the sides take turns, and the figures are medians. Loading pictures is not timed.
+Same architecture, weights, pictures, masks and prompts; the losses of the first step must agree, or it stops.
+Each side runs in a process of its own, the sides take turns, figures are medians. Loading pictures is not timed.
 Peak memory is what is resident on a CPU (imports included) and what torch allocated on a GPU.
 """
 

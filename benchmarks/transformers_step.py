@@ -1,8 +1,8 @@
 """The other side of `train_step`: the paper's training step as one would write it over `transformers.SamModel`.
 
 `SamModel` feeds a mask back to pictures, not to prompts, so each prompt goes in as a picture of its own with the
-embedding of its picture, computed once. The simulated user is ours, drawn in our order, so that both sides are asked the
-same; everything else is written here.
+embedding of its picture, computed once. The simulated user is ours, drawn in our order, so that both sides get the
+same prompts; everything else is written here.
 """
 
 from typing import Any

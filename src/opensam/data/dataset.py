@@ -93,6 +93,35 @@ class InMemory(Dataset):
         return replace(self.sources[i])
 
 
+class Share(Dataset):
+    """A part of a data set, to learn how much data matters: of two shares, the larger one has all of the smaller."""
+
+    def __init__(self, dataset: Dataset, share: float) -> None:
+        """Take `share` in (0, 1] of the pictures, at least one, drawn once and for all by the number of them."""
+        self.name, self.dataset = dataset.name, dataset
+        count = max(1, round(share * len(dataset)))
+        self.rows = np.random.default_rng(0).permutation(len(dataset))[:count].copy()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def key(self, i: int) -> str:
+        """Its name in the whole."""
+        return self.dataset.key(int(self.rows[i]))
+
+    def picture(self, i: int) -> bytes:
+        """Its bytes."""
+        return self.dataset.picture(int(self.rows[i]))
+
+    def masks(self, i: int) -> tuple[Rle, ...]:
+        """Its masks."""
+        return self.dataset.masks(int(self.rows[i]))
+
+    def read(self, i: int) -> Source:
+        """Both, as the data set reads them."""
+        return self.dataset.read(int(self.rows[i]))
+
+
 class Folder(Pictures):
     """All pictures of a folder and the folders in it; hidden ones and links to folders are left out."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from opensam.data.dataset import Dataset, InMemory, Source
+from opensam.data.dataset import Dataset, InMemory, Share, Source
 from opensam.data.specs import open_datasets
 from opensam.masks import area
 
@@ -86,7 +86,7 @@ class Mixture:
         )
 
 
-def open_mixture(specs: Sequence[str], power: float) -> Mixture:
+def open_mixture(specs: Sequence[str], power: float, share: float = 1.0) -> Mixture:
     """The data sets that a user named, as one mixture.
 
     Args:
@@ -94,11 +94,14 @@ def open_mixture(specs: Sequence[str], power: float) -> Mixture:
             A weight is a factor: `@2` has a data set drawn twice as often, against the others, as it would be without.
             The factor of a folder of tars goes to each data set in it.
         power: a data set of n pictures is drawn with weight WEIGHT * n ** power.
+        share: of the pictures of each data set that take part, see `Share`.
 
     Raises:
         ValueError: a spec that leads nowhere, a layout that is not known, a data set without masks.
     """
     opened = open_datasets(specs)
+    if share < 1:
+        opened = [(Share(dataset, share), factor) for dataset, factor in opened]
     return Mixture([dataset for dataset, _ in opened], power, {dataset.name: factor for dataset, factor in opened})
 
 

@@ -19,6 +19,8 @@ from opensam.models.depth import encoder_layers, layer_of
 from opensam.models.recomputation import set_recomputation
 from opensam.models.regularisation import set_regularisation
 from opensam.models.sam import Sam
+from opensam.models.tiny_vit import TinyViTConfig
+from opensam.models.vit import ViTConfig
 from opensam.recipes.validation import validator
 from opensam.train.loop import Progress, Task, Trainer
 from opensam.train.segment import SegmentStep, TrainConfig
@@ -27,16 +29,19 @@ from opensam.train.start import order_positions
 
 def new_model(config: TrainConfig) -> Sam:
     """The model of a config with random weights, drawn from its seed."""
-    sam = random_model(config.model, config.image_size, config.seed)
+    sam = random_model(config.model, config.image_size, config.seed, config.encoder)
     if config.ordered_positions:
         order_positions(sam)
     return sam
 
 
-def random_model(name: str, image_size: int, seed: int) -> Sam:
-    """A model of the zoo's architecture `name` over squares of `image_size`, with random weights."""
+def random_model(name: str, image_size: int, seed: int, sizes: ViTConfig | TinyViTConfig | None = None) -> Sam:
+    """A model of the zoo's architecture `name` over squares of `image_size`, with random weights.
+
+    `sizes` of the image encoder take the place of the zoo's.
+    """
     architecture = zoo.find(name).config
-    encoder = architecture.image_encoder.model_copy(update={"image_size": image_size})
+    encoder = (sizes or architecture.image_encoder).model_copy(update={"image_size": image_size})
     torch.manual_seed(seed)
     return Sam(architecture.model_copy(update={"image_encoder": encoder}))
 
@@ -119,7 +124,7 @@ def train(
     Raises:
         ValueError: no data, or weights that do not fit.
     """
-    mixture = open_mixture(data, stages[0].mixture_power)
+    mixture = open_mixture(data, stages[0].mixture_power, stages[0].data_share)
     held_out = open_mixture(val, stages[0].mixture_power) if val else None
     weights = init
     for number, config in enumerate(stages, start=1):

@@ -11,7 +11,7 @@ Letters: B pictures, P prompts, C masks per prompt, (G, G) the mask grid of the 
 """
 
 from dataclasses import replace
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -22,6 +22,8 @@ from opensam.data.samples import CELL, AugmentConfig, Batch
 from opensam.interaction import BOX_NOISE, jitter_boxes, sample_corrections, sample_points
 from opensam.models.prompt_encoder import EMBEDDING_STRIDE
 from opensam.models.sam import Sam
+from opensam.models.tiny_vit import TinyViTConfig
+from opensam.models.vit import ViTConfig
 from opensam.prompts import FOREGROUND, Prompts
 from opensam.train.loop import RunConfig
 from opensam.train.losses import coverage_iou, cross_entropy_loss, dice_loss, focal_loss, grouping_loss
@@ -63,10 +65,12 @@ class TrainConfig(RunConfig):
 
     Attributes:
         model: a name of `opensam models`: which architecture, not which weights.
+        encoder: an image encoder of other sizes than the model's; its own `image_size` does not count.
         image_size: side of the model's square.
         crop_size: side of the crops that the model is trained on, a multiple of 16; None: whole squares.
         masks_per_image: prompts per picture, on as many of its masks as it has (the paper has at most 64 per GPU).
         mixture_power: a data set of n pictures is drawn with weight n ** power.
+        data_share: of the pictures of each data set that are used, always the same ones.
         drop_path: rate of stochastic depth, see `set_regularisation`.
         decoder_dropout: see there.
         recompute: save memory by computing the blocks of the image encoder again in the backward pass.
@@ -76,10 +80,12 @@ class TrainConfig(RunConfig):
     """
 
     model: str = "sam_vit_h"
+    encoder: Annotated[ViTConfig | TinyViTConfig, Field(discriminator="kind")] | None = None
     image_size: int = Field(default=1024, ge=EMBEDDING_STRIDE, multiple_of=EMBEDDING_STRIDE)
     crop_size: int | None = Field(default=None, ge=EMBEDDING_STRIDE, multiple_of=EMBEDDING_STRIDE)
     masks_per_image: int = Field(default=64, ge=1)
     mixture_power: float = 0.5
+    data_share: float = Field(default=1.0, gt=0, le=1)
     drop_path: float = Field(default=0.4, ge=0, lt=1)
     decoder_dropout: float = Field(default=0.1, ge=0, lt=1)
     recompute: bool = False
