@@ -543,7 +543,7 @@ def test_without_the_extra_training_says_what_to_install(shards, tmp_path, monke
 
 @pytest.mark.parametrize("saved", [True, False])
 def test_ctrl_c_in_training_says_how_to_resume(tmp_path, monkeypatch, saved):
-    def interrupt(stages, data, folder, on_progress, init, val):
+    def interrupt(stages, data, folder, on_progress, init, val, on_start):
         (folder / "stage-1").mkdir(parents=True)
         if saved:
             (folder / "stage-1" / "last.pt").touch()
