@@ -72,12 +72,12 @@ def main(arguments: list[str] | None = None) -> None:
 def eight(spec: str, seed: int) -> Mixture:
     """The first eight different pictures that a data set gives."""
     mixture, rng, chosen = open_mixture([spec], 0.5), np.random.default_rng(seed), {}
-    for _ in range(100 * PICTURES):
+    if len(mixture) < PICTURES:
+        raise ValueError(f"expected at least {PICTURES} pictures in {spec}, got {len(mixture)}; choose a larger data set")
+    while len(chosen) < PICTURES:
         source = mixture.draw(rng)
         chosen[source.dataset, source.name] = replace(source)
-        if len(chosen) == PICTURES:
-            return Mixture(chosen.values(), 1.0)
-    raise ValueError(f"expected {PICTURES} different pictures in {spec}, got {len(chosen)}; choose a larger data set")
+    return Mixture(chosen.values(), 1.0)
 
 
 def learn(mixture: Mixture, config: TrainConfig, folder: Path) -> list[dict[str, float]]:
