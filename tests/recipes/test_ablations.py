@@ -13,12 +13,10 @@ from opensam.recipes.promptable import new_model
 from opensam.train.loop import TrainingError
 from opensam.train.segment import TrainConfig
 
+SIZES = '{"kind":"tiny_vit","embed_dims":[8,8,16,16],"depths":[1,1,1,1],"num_heads":[1,1,1,1]}'
 SMALL = [
     *("image_size=64", "crop_size=64", "batch_size=1", "masks_per_image=2", "steps=2", "log_every=1"),
-    *(
-        "precision=32-true",
-        'encoder={"kind":"tiny_vit","embed_dims":[8,8,16,16],"depths":[1,1,1,1],"num_heads":[1,1,1,1]}',
-    ),
+    *("precision=32-true", f"encoder={SIZES}"),
 ]
 INPUTS = Inputs(["synthetic:5"], ["synthetic:5:1"])
 
