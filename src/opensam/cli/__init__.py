@@ -1,4 +1,4 @@
-"""The command `opensam`: predict, models, train and eval.
+"""The command `opensam`: predict, models, train, finetune and eval.
 
 Nothing heavy is imported here: a command imports what it needs when it runs, so that help appears at once.
 """
@@ -6,6 +6,7 @@ Nothing heavy is imported here: a command imports what it needs when it runs, so
 import typer
 
 from opensam.cli.evaluate import clicks
+from opensam.cli.finetune import finetune
 from opensam.cli.models import models
 from opensam.cli.predict import predict
 from opensam.cli.shared import EPILOG, Commands
@@ -27,6 +28,7 @@ evaluations = typer.Typer(
 app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(models)
 app.command(epilog=EPILOG)(train)
+app.command(epilog=EPILOG)(finetune)
 app.add_typer(evaluations, name="eval")
 evaluations.command(epilog=EPILOG)(clicks)
 
