@@ -100,9 +100,9 @@ def finetuning(sam: Sam, pictures: int, trainable: Trainable) -> FinetuneConfig:
         trainable=trainable,
         model=sam.name,
         image_size=sam.image_size,
-        # Behind a frozen encoder a batch costs little memory; through an encoder, pictures go one by one.
-        batch_size=4 if frozen else 1,
-        accumulate=1 if frozen else 4,
+        # One by one, because the rounds of 4 prompts take 2 GB of memory over a square of 1024.
+        batch_size=1,
+        accumulate=4,
         masks_per_image=4,
         steps=steps,
         log_every=max(1, steps // 50),
