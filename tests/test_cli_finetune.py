@@ -61,9 +61,8 @@ def test_one_line_trains_and_says_what_came_of_it(
     assert any(row[:1] == ["box"] and len(row) == 4 for row in rows)
     assert f"--checkpoint {folder}/finetuned.safetensors" in result.stdout
     (picture,) = (folder / "pictures").iterdir()
-    width, height = Image.open(picture).size
-    assert height == 48
-    assert width == 3 * 64 + 2 * 4
+    with Image.open(picture) as side_by_side:
+        assert side_by_side.size == (3 * 64 + 2 * 4, 48)
     photo = tmp_path / "data" / "images" / "0.png"
     predicted = CliRunner().invoke(
         app, ["predict", str(photo), "--point", "20,20", "--checkpoint", str(folder / "finetuned.safetensors")]
@@ -111,6 +110,14 @@ def test_without_masks_it_is_one_sentence(tmp_path: Path, weights: Path) -> None
     assert result.exit_code == 2
     assert "got" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_wrong_path_is_heard_of_before_a_model_is_downloaded(tmp_path: Path) -> None:
+    annotations, _ = write_coco(tmp_path / "data", 3)
+    for data in ([str(tmp_path / "none")], [annotations, str(tmp_path / "none")]):
+        result = run(*data, "--init", "vit_h")
+        assert result.exit_code == 2
+        assert "none, which does not exist" in result.stderr
 
 
 def test_dry_run_prints_the_config_and_leaves_nothing(tmp_path: Path, weights: Path) -> None:

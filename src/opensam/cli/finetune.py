@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -80,34 +80,40 @@ def finetune(
     """Fine-tune a model on pictures with masks, and show what it got better at. The same command resumes a run."""
     from opensam.recipes import finetuning
 
-    specs = specs_of(data)
-    checkpoint = as_file(init)
-    sam = load_model(None if checkpoint else init, checkpoint, best_device())
-    folder = out or Path("runs") / f"{Path(specs[0].partition('.json')[0]).name or 'here'}-{sam.name}-{trainable.value}"
+    specs, held_out, file = specs_of(data), specs_of(val or []), as_file(init)
+    check_paths([*specs, *held_out])
+    sam = load_model(None if file else init, file, best_device())
+    folder = out or Path("runs") / f"{_data_name(specs[0])}-{sam.name}-{trainable.value}"
     settings = [f"init={json.dumps(init or sam.name)}", f"rank={rank}", f"alpha={rank}", f"val_share={val_share}"]
-    settings += [f"steps={steps}"] if steps is not None else []
-    plan = finetuning.plan(
-        sam,
-        specs,
-        folder,
-        val=specs_of(val or []),
-        categories=category or [],
-        trainable=trainable.value,
-        overrides=[*settings, *(overrides or [])],
-    )
+    settings += [*([f"steps={steps}"] if steps else []), *(overrides or [])]
+    options: dict[str, Any] = {"val": held_out, "categories": category or [], "trainable": trainable.value}
+    plan = finetuning.plan(sam, specs, folder, **options, overrides=settings)
     if dry_run:
         typer.echo(json.dumps(plan.config.model_dump(mode="json"), indent=2))
         return
     introduce(plan, trainable)
+    _run(plan)
+
+
+def _run(plan: "Plan") -> None:
+    from opensam.recipes import finetuning
+
     try:
         with FinetuneView(plan.config) as view:
             outcome = finetuning.run(plan, view, view.tell)
     except KeyboardInterrupt:
         if distributed.is_first():
-            raise stopped(f"interrupted; {how_to_resume(folder)}", INTERRUPTED) from None
+            raise stopped(f"interrupted; {how_to_resume(plan.folder)}", INTERRUPTED) from None
         raise typer.Exit(INTERRUPTED) from None
     if distributed.is_first():
-        conclude(outcome, folder)
+        conclude(outcome, plan.folder)
+
+
+def _data_name(spec: str) -> str:
+    """What to call a run on this data."""
+    from opensam.data.specs import parse
+
+    return parse(spec).path.resolve().stem
 
 
 def specs_of(arguments: Sequence[str]) -> list[str]:
@@ -125,6 +131,20 @@ def specs_of(arguments: Sequence[str]) -> list[str]:
             one = f"{one}:{rest.pop(0)}"
         specs.append(one)
     return specs
+
+
+def check_paths(specs: Sequence[str]) -> None:
+    """Hear of a wrong path before a model is downloaded.
+
+    Raises:
+        ValueError: something that a spec names is not there.
+    """
+    from opensam.data.specs import parse
+
+    for spec in map(parse, specs):
+        for path in (spec.path, spec.images):
+            if path is not None and not path.exists():
+                raise ValueError(f"expected a file or folder of data, got {path}, which does not exist; check the path")
 
 
 def as_file(init: str | None) -> Path | None:
