@@ -138,6 +138,19 @@ def test_held_out_pictures_may_be_given(data: str, tmp_path: Path) -> None:
     assert (sum(map(len, task.train)), sum(map(len, task.held_out))) == (10, 10)
 
 
+def test_files_of_one_name_do_not_mix_when_categories_are_chosen(data: str, tmp_path: Path) -> None:
+    for part, count in (("a", 4), ("b", 2)):
+        pictures = [{"id": n, "file_name": f"{n}.png", "height": 48, "width": 64} for n in range(count)]
+        corners = [8, 6, 30, 6, 30, 20, 8, 20]
+        masks = [{"id": n, "image_id": n, "category_id": 1, "segmentation": [corners]} for n in range(count)]
+        content = {"images": pictures, "annotations": masks, "categories": [{"id": 1, "name": "box"}]}
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "my.json").write_text(json.dumps(content))
+    first, second = (f"{tmp_path / part / 'my.json'}:{data}/images" for part in "ab")
+    task = plan(make_sam(), [first], tmp_path / "run", val=[second], categories=["box"])
+    assert (sum(map(len, task.train)), sum(map(len, task.held_out))) == (4, 2)
+
+
 def test_categories_need_coco(data: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected COCO annotations with --category"):
         plan(make_sam(), [data], tmp_path / "run", categories=["cat"])

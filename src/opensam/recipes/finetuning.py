@@ -201,8 +201,10 @@ def plan(
         ValueError: no data, no masks, a single picture, no such category or setting.
     """
     config = finetuning(sam, 1, trainable).with_overrides(list(overrides))
-    specs, val = ([_only(categories, text, folder) for text in texts] for texts in (data, val))
-    learned, outside = open_datasets(specs), open_datasets(val)
+    learned, outside = (
+        open_datasets([_only(categories, text, folder / "categories" / f"{part}-{n}") for n, text in enumerate(texts)])
+        for part, texts in (("train", data), ("val", val))
+    )
     skipped: dict[tuple[str, str], str] = {}
     train, held_out = (
         [usable(dataset, sam.image_size, config.augment.min_cells, skipped) for dataset, _ in opened]
@@ -306,8 +308,9 @@ def set_trainable(sam: Sam, config: FinetuneConfig) -> None:
     """Choose what gradients change, and add adapters where the config asks for them."""
     sam.requires_grad_(config.trainable == "all")
     if config.trainable == "lora":
-        torch.manual_seed(config.seed)
-        add_lora(sam.image_encoder, config.rank, config.alpha)
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            add_lora(sam.image_encoder, config.rank, config.alpha)
     sam.mask_decoder.requires_grad_()
 
 
@@ -359,13 +362,13 @@ def save_official(sam: Sam, path: Path) -> None:
 
 
 def _only(categories: Sequence[str], text: str, folder: Path) -> str:
-    """The spec of a data set with some categories of another one, which is written into the folder of the run."""
+    """The spec of a data set with some categories of another one, which is written into a folder."""
     if not categories:
         return text
     spec = parse(text)
     if spec.images is None:
         raise ValueError(f"expected COCO annotations with --category, got {text}; give ANNOTATIONS.json IMAGES/")
-    path = folder / "categories" / spec.path.name
+    path = folder / spec.path.name
     keep_categories(spec.path, categories, path)
     weight = "" if spec.weight is None else f"@{spec.weight}"
     return f"{path}:{spec.images}{weight}"
