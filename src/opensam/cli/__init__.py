@@ -1,4 +1,4 @@
-"""The command `opensam`: predict, models, pretrain, train, distill and eval.
+"""The command `opensam`: predict, models, pretrain, train, finetune, distill and eval.
 
 Nothing heavy is imported here: a command imports what it needs when it runs, so that help appears at once.
 """
@@ -7,6 +7,7 @@ import typer
 
 from opensam.cli.distill import distill
 from opensam.cli.evaluate import clicks
+from opensam.cli.finetune import finetune
 from opensam.cli.models import models
 from opensam.cli.predict import predict
 from opensam.cli.pretrain import pretrain
@@ -30,6 +31,7 @@ app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(models)
 app.command(epilog=EPILOG)(pretrain)
 app.command(epilog=EPILOG)(train)
+app.command(epilog=EPILOG)(finetune)
 app.command(epilog=EPILOG)(distill)
 app.add_typer(evaluations, name="eval")
 evaluations.command(epilog=EPILOG)(clicks)

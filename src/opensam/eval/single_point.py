@@ -176,7 +176,9 @@ def _score_pair(segmenter: BoxSegmenter, config: ClicksConfig, pair: Pair) -> li
     return [(float(truth.mean()), row) for truth, row in zip(truths, rows, strict=True)]
 
 
-def score_image(segmenter: BoxSegmenter, image: Rgb, truths: Masks, prompts_per_call: int) -> list[dict[str, float]]:
+def score_image(
+    segmenter: BoxSegmenter, image: Rgb, truths: Masks, prompts_per_call: int, clicks: int = CLICK_LIMIT
+) -> list[dict[str, float]]:
     """The scores of each mask of one picture; see `run_clicks` for their names.
 
     Args:
@@ -184,6 +186,7 @@ def score_image(segmenter: BoxSegmenter, image: Rgb, truths: Masks, prompts_per_
         image: (H, W, 3).
         truths: (P, H, W) the masks to find, none of them empty.
         prompts_per_call: how many of them play at the same time.
+        clicks: a game ends after so many; scores that ask for more are not meaningful then.
     """
     embedding = segmenter.embed(image)
     rows: list[dict[str, float]] = []
@@ -191,21 +194,21 @@ def score_image(segmenter: BoxSegmenter, image: Rgb, truths: Masks, prompts_per_
         group = truths[start : start + prompts_per_call]
         games: list[dict[str, float]] = [{} for _ in group]
         if isinstance(segmenter, ClickSegmenter):
-            games = _play(segmenter, embedding, group)
+            games = _play(segmenter, embedding, group, clicks)
         found = segmenter.segment_boxes(embedding, mask_to_box(group).astype(np.float64))
         for game, mask, truth in zip(games, found, group, strict=True):
             rows.append({**game, "box": float(iou(mask, truth))})
     return rows
 
 
-def _play(segmenter: ClickSegmenter, embedding: object, truths: Masks) -> list[dict[str, float]]:
+def _play(segmenter: ClickSegmenter, embedding: object, truths: Masks, limit: int) -> list[dict[str, float]]:
     """The scores of P games played at the same time.
 
-    A game goes on until it has had 9 clicks and reached the highest target, for 20 clicks at most. An answer
+    A game goes on until it has had 9 clicks and reached the highest target, for `limit` clicks at most. An answer
     without any error leaves nothing to click on: it stays what it is.
     """
     count = len(truths)
-    points, labels = np.zeros((count, CLICK_LIMIT, 2)), np.ones((count, CLICK_LIMIT), dtype=np.int64)
+    points, labels = np.zeros((count, limit, 2)), np.ones((count, limit), dtype=np.int64)
     points[:, 0] = [deepest_point(truth) for truth in truths]
     answer = segmenter.segment_clicks(embedding, points[:, :1], labels[:, :1], None, multimask_output=True)
     choice = answer.iou_predictions.argmax(axis=1)
@@ -214,7 +217,7 @@ def _play(segmenter: ClickSegmenter, embedding: object, truths: Masks) -> list[d
     mask_input = answer.low_res_masks[torch.arange(count), torch.from_numpy(choice)][:, None]
     ious = [[float(value)] for value in candidates[np.arange(count), choice]]
 
-    for click in range(1, CLICK_LIMIT):
+    for click in range(1, limit):
         going = np.array([p for p in range(count) if _goes_on(ious[p])], dtype=np.int64)
         if not going.size:
             break

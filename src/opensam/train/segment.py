@@ -162,8 +162,7 @@ class SegmentStep(nn.Module):
         """
         sam, device = self.sam, self.sam.device
         crop_size = batch.masks.shape[-1] * CELL
-        pixels = torch.cat([sam.preprocess(picture.to(device), crop_size) for picture in batch.images])
-        embeddings = sam.encode(pixels)
+        embeddings = self.embed(batch.images, crop_size)
         masks, index = batch.masks.to(device), batch.image_index.to(device)
         origin = self._draw_origin(crop_size, generator)
         shift = _in_pixels(origin, device)
@@ -193,6 +192,12 @@ class SegmentStep(nn.Module):
         if self.config.grouping_weight:
             total = total + self.config.grouping_weight * grouping_loss(embeddings, masks, index)
         return total, facts
+
+    def embed(self, pictures: list[Tensor], crop_size: int) -> Tensor:
+        """The image embeddings (B, 256, h, w) of pictures (3, H, W) uint8 in squares of `crop_size` pixels."""
+        return self.sam.encode(
+            torch.cat([self.sam.preprocess(picture.to(self.sam.device), crop_size) for picture in pictures])
+        )
 
     def _draw_origin(self, crop_size: int, generator: torch.Generator) -> tuple[int, int]:
         """The (row, column) of the embedding cell of the square where the crops begin."""
