@@ -43,7 +43,7 @@ def finetune(
         list[str],
         typer.Argument(
             help="ANNOTATIONS.json IMAGES/ (COCO), or a folder: SA-1B records or tars, mask images, YOLO; several mix",
-            metavar="DATA...",
+            metavar="DATA",
             show_default=False,
         ),
     ],
