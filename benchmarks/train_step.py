@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks import report
 from torch import Tensor, nn
 
+from benchmarks import report
 from opensam.data.mixture import open_mixture
 from opensam.data.samples import AugmentConfig, Batch, make_batch
 from opensam.models import checkpoints, zoo
