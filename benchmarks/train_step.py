@@ -9,6 +9,7 @@ Peak memory is what is resident on a CPU (imports included) and what torch alloc
 
 import argparse
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -182,7 +183,8 @@ def peak_mib(device: str) -> float:
 def check_same_loss(runs: dict[str, list[dict[str, Any]]], precision: str) -> None:
     """Raises ValueError unless both sides have one first loss: otherwise they do not do the same."""
     losses = [run["first_loss"] for side in SIDES for run in runs[side]]
-    if not max(losses) - min(losses) <= TOLERANCE[precision] * max(losses):
+    apart = max(losses) - min(losses) > TOLERANCE[precision] * max(losses)
+    if apart or not all(map(math.isfinite, losses)):
         raise ValueError(f"expected the same loss of the first step on both sides, got {losses}; one has changed")
 
 
