@@ -24,7 +24,7 @@ def die(report: launch.Report) -> None:
 
 
 def never_end(report: launch.Report) -> None:
-    report(f"running {os.getpid()} {os.getppid()}")
+    report(f"told running {os.getpid()} {os.getppid()}")
     time.sleep(1000)
 
 
@@ -37,7 +37,7 @@ def main() -> None:
         try:
             launch.run("ray", devices, nodes, function, print, folder)
         except (ValueError, OSError) as error:
-            print(f"{type(error).__name__}: {error}", flush=True)
+            print(f"told {type(error).__name__}: {error}", flush=True)
     launch.run("ray", 1, 1, never_end, lambda line: print(line, flush=True), folder)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -35,7 +34,7 @@ def run(
 
     Args:
         backend: "local" calls it here. "ray" calls it in `devices * nodes` workers of the cluster that RAY_ADDRESS
-            names or that this machine belongs to; without one, Ray is started on this machine for the run.
+            names; without one, Ray is started on this machine for the run.
         devices: workers per machine, each with a GPU of its own where the cluster has any.
         nodes: machines.
         function: gets a function that takes reports, which the first process is to call. For "ray" it must survive
@@ -81,16 +80,22 @@ def _cluster(devices: int, nodes: int) -> Iterator[None]:
         yield
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        ray.init(address="auto", **quiet)
-    except ConnectionError:
-        if nodes > 1 or "RAY_ADDRESS" in os.environ:
+    address = os.environ.get("RAY_ADDRESS")
+    if address is None:
+        if nodes > 1:
             raise ValueError(
-                f"expected a Ray cluster for {nodes} machines, got none at "
-                f"{os.environ.get('RAY_ADDRESS', 'this machine')}; run `ray start --head` on one of them, "
-                "`ray start --address=HEAD:6379` on the others, and set RAY_ADDRESS if you start from elsewhere"
+                f"expected RAY_ADDRESS to name a Ray cluster of {nodes} machines, got none; run `ray start --head` on "
+                "one of them, `ray start --address=HEAD:6379` on the others, and set RAY_ADDRESS=HEAD:6379"
+            )
+        # Ray's own search could find what another run on this machine has started for itself, and ends with it.
+        ray.init(address="local", num_cpus=max(devices, os.cpu_count() or 1), include_dashboard=False, **quiet)
+    else:
+        try:
+            ray.init(address=address, **quiet)
+        except ConnectionError:
+            raise ValueError(
+                f"expected a Ray cluster at RAY_ADDRESS={address}, got no answer; check it with `ray status`"
             ) from None
-        ray.init(num_cpus=max(devices, os.cpu_count() or 1), include_dashboard=False, **quiet)
     try:
         yield
     finally:
@@ -122,8 +127,7 @@ def _workers(devices: int, nodes: int) -> Iterator[list[_Worker]]:
                 f"expected {nodes} machines with {bundles[0]} free each, got a Ray cluster that was busy for "
                 f"{PATIENCE:.0f} s; `ray status` shows with what"
             )
-        # One thread works, one tells the news.
-        options = {"num_cpus": 1, "num_gpus": needs.get("GPU", 0), "max_restarts": 0, "max_concurrency": 2}
+        options = {"num_cpus": 1, "num_gpus": needs.get("GPU", 0), "max_restarts": 0}
         for rank in range(devices * nodes):
             bundle = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank // devices)
             actors.append(ray.remote(_Process).options(**options, scheduling_strategy=bundle).remote())
@@ -168,31 +172,36 @@ def _share(workers: list[_Worker], folder: Path) -> None:
 
 
 def _run_in(workers: list[_Worker], function: Callable[[Report], Value], report: Report) -> Value:
-    import ray
+    from ray.util.queue import Queue
+
+    # Not a second thread in the first worker: torch hangs when a thread of a worker is the first to import it.
+    news = Queue(actor_options={"num_cpus": 0})
 
     def look() -> None:
-        for one in ray.get(workers[0].actor.news.remote()):
+        for one in news.get_nowait_batch(news.qsize()):
             report(one)
 
-    (port,) = _answers([workers[0].actor.free_port.remote()])
-    calls = []
-    for worker, place in zip(workers, _places(workers, port), strict=True):
-        seen = [gpu for other in workers if other.machine == worker.machine for gpu in other.gpus]
-        calls.append(worker.actor.run.remote(place, seen, function))
-    return _answers(calls, look)[0]
+    try:
+        (port,) = _answers([workers[0].actor.free_port.remote()])
+        calls = []
+        for worker, place in zip(workers, _places(workers, port), strict=True):
+            seen = [gpu for other in workers if other.machine == worker.machine for gpu in other.gpus]
+            calls.append(worker.actor.run.remote(place, seen, function, news))
+        return _answers(calls, look)[0]
+    finally:
+        news.shutdown(force=True)
 
 
 def _places(workers: list[_Worker], port: int) -> list[Place]:
     """The place of each worker; those of one machine stand side by side."""
     machines = list(dict.fromkeys(worker.machine for worker in workers))
-    beside = {machine: [w for w in workers if w.machine == machine] for machine in machines}
     return [
         Place(
             rank=rank,
-            local_rank=beside[worker.machine].index(worker),
+            local_rank=sum(other.machine == worker.machine for other in workers[:rank]),
             node_rank=machines.index(worker.machine),
             world_size=len(workers),
-            local_world_size=len(beside[worker.machine]),
+            local_world_size=sum(other.machine == worker.machine for other in workers),
             address=workers[0].address,
             port=port,
         )
@@ -202,9 +211,6 @@ def _places(workers: list[_Worker], port: int) -> list[Place]:
 
 class _Process:
     """What runs in a worker."""
-
-    def __init__(self) -> None:
-        self.reports: SimpleQueue[Any] = SimpleQueue()
 
     def where(self) -> tuple[str, str, tuple[str, ...]]:
         """The machine, its address, and the GPUs given to this worker."""
@@ -245,14 +251,10 @@ class _Process:
                 "choose an --out on storage that all machines share"
             )
 
-    def news(self) -> list[Any]:
-        """The reports since the last call."""
-        return [self.reports.get() for _ in range(self.reports.qsize())]
-
-    def run(self, place: Place, gpus: list[str], function: Callable[[Report], Value]) -> Value | None:
+    def run(self, place: Place, gpus: list[str], function: Callable[[Report], Value], news: Any) -> Value | None:
         """The function, as one of many; only the first process answers."""
         if gpus:  # torch chooses among those of the machine by the local rank
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         distributed.take_place(place)
-        value = function(self.reports.put)
+        value = function(news.put)
         return value if place.rank == 0 else None
