@@ -11,6 +11,7 @@ import typer
 from opensam.cli.shared import CheckpointOption, DeviceOption, ModelOption, console, load_model
 
 if TYPE_CHECKING:
+    from opensam.eval.journal import Journal
     from opensam.eval.metrics import MethodScores
     from opensam.eval.segmenters import BoxSegmenter
     from opensam.eval.single_point import ClicksConfig
@@ -52,7 +53,10 @@ def clicks(
         int, typer.Option("--workers", min=1, help="processes of one thread; on a GPU only the baseline has them")
     ] = 1,
 ) -> None:
-    """Measure masks from 1, 2, 3, 5 and 9 clicks and from a box, and the clicks to an IoU of 85 and 90 %."""
+    """Measure masks from 1, 2, 3, 5 and 9 clicks and from a box, and the clicks to an IoU of 85 and 90 %.
+
+    The same command goes on where it was interrupted.
+    """
     import torch
 
     from opensam.data.sa1b import list_shards
@@ -67,9 +71,6 @@ def clicks(
     if image_size is not None:
         sam = at_image_size(sam, image_size)
     segmenter = SamSegmenter(sam, torch.bfloat16 if precision is Precision.bf16 else None)
-    methods = [_run(segmenter, config, sam.name, workers if sam.device.type == "cpu" else 1)]
-    if baseline is Baseline.grabcut:
-        methods.append(_run(GrabCut(), config, "GrabCut", workers))
     facts = {
         "model": sam.name,
         "checkpoint": str(checkpoint) if checkpoint else None,
@@ -78,9 +79,27 @@ def clicks(
         "workers": workers,
         **run_facts(device, seed=0),
     }
+    journal = open_journal(out, config, facts, checkpoint)
+    methods = [_run(segmenter, config, sam.name, workers if sam.device.type == "cpu" else 1, journal)]
+    if baseline is Baseline.grabcut:
+        methods.append(_run(GrabCut(), config, "GrabCut", workers, journal))
     markdown, machine = write_report(out, methods, config, facts)
+    journal.delete()
     show(methods)
     typer.echo(f"{markdown}\n{machine}")
+
+
+def open_journal(out: Path, config: "ClicksConfig", facts: dict[str, Any], checkpoint: Path | None) -> "Journal":
+    """What the same command has measured before it was interrupted; nothing if the code was edited since a commit."""
+    from opensam.eval.journal import Journal
+
+    state = checkpoint.stat() if checkpoint else None
+    wanted = {name: facts[name] for name in ("model", "checkpoint", "image_size", "precision", "commit", "versions")}
+    wanted |= {"config": config.model_dump(mode="json"), "changed": state.st_mtime_ns if state else None}
+    path = out / "clicks.partial.jsonl"
+    if str(facts["commit"]).endswith("-dirty"):
+        path.unlink(missing_ok=True)
+    return Journal(path, wanted)
 
 
 def at_image_size(sam: "Sam", image_size: int) -> "Sam":
@@ -106,7 +125,9 @@ def at_image_size(sam: "Sam", image_size: int) -> "Sam":
     return resized.to(sam.device).eval()
 
 
-def _run(segmenter: "BoxSegmenter", config: "ClicksConfig", method: str, workers: int) -> "MethodScores":
+def _run(
+    segmenter: "BoxSegmenter", config: "ClicksConfig", method: str, workers: int, journal: "Journal"
+) -> "MethodScores":
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -125,7 +146,7 @@ def _run(segmenter: "BoxSegmenter", config: "ClicksConfig", method: str, workers
             if not screen.is_terminal and progress.images == progress.of:
                 typer.echo(f"{name}: {progress.of} images", err=True)
 
-        return run_clicks(segmenter, config, method=method, workers=workers, progress=show_progress)
+        return run_clicks(segmenter, config, method=method, workers=workers, progress=show_progress, journal=journal)
 
 
 def show(methods: "list[MethodScores]") -> None:

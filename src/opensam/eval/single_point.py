@@ -25,6 +25,7 @@ import torch
 
 from opensam.config import Config
 from opensam.data.sa1b import Pair, dataset_name, list_shards, read_shard
+from opensam.eval.journal import Journal
 from opensam.eval.metrics import (
     CLICK_LIMIT,
     DatasetScores,
@@ -80,6 +81,7 @@ def run_clicks(
     method: str,
     workers: int = 1,
     progress: Callable[[Progress], None] | None = None,
+    journal: Journal | None = None,
 ) -> MethodScores:
     """Evaluate one method on every data set of a folder.
 
@@ -89,6 +91,7 @@ def run_clicks(
         method: its name in the report.
         workers: processes to spread the images over; the method is copied to each, so it should use one core.
         progress: called after each image.
+        journal: keeps the scores of each image; those that are in it are not measured again.
 
     Returns:
         Per data set the means over masks of `iou@1` ... `iou@9` (after so many clicks), `oracle@1` (the best
@@ -100,19 +103,42 @@ def run_clicks(
     datasets, everything = {}, list[Scored]()
     with _scoring(segmenter, config, workers) as score_all:
         for name, shards in groupby(sorted(list_shards(config.data), key=dataset_name), key=dataset_name):
-            start, rows = time.perf_counter(), list[Scored]()
+            rows, seconds = list[Scored](), 0.0
             pairs = _pairs(list(shards), config.max_images)
-            for images, scores in enumerate(score_all(pairs), start=1):
+            for images, (scores, elapsed) in enumerate(_measured(pairs, score_all, method, journal), start=1):
                 rows += scores
+                seconds += elapsed
                 if progress:
                     progress(Progress(name, images, len(pairs)))
             if rows:
-                seconds = time.perf_counter() - start
                 datasets[name] = DatasetScores(
                     len(pairs), len(rows), seconds, mean_scores([scores for _, scores in rows])
                 )
             everything += rows
     return MethodScores(method, datasets, scores_by_size(everything))
+
+
+def _measured(
+    pairs: list[Pair],
+    score_all: Callable[[list[Pair]], Iterator[list[Scored]]],
+    method: str,
+    journal: Journal | None,
+) -> Iterator[tuple[list[Scored], float]]:
+    """The scores of pictures in order, and the seconds since the picture before; the journal's, where it has them."""
+    keys = [f"{method} {pair.dataset} {pair.name}" for pair in pairs]
+    known = journal.values if journal else {}
+    new = score_all([pair for pair, key in zip(pairs, keys, strict=True) if key not in known])
+    for key in keys:
+        if key in known and journal:
+            rows, seconds = journal.values[key]
+            yield [(share, scores) for share, scores in rows], seconds
+            continue
+        start = time.perf_counter()
+        scored = next(new)
+        seconds = time.perf_counter() - start
+        if journal:
+            journal.add(key, (scored, seconds))
+        yield scored, seconds
 
 
 class _Worker:
