@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks import report
 from opensam.data.mixture import Mixture, open_mixture
-from opensam.data.samples import CELL, Batch, make_batch
+from opensam.data.samples import CELL, Batch, make_batch, make_sample
 from opensam.interaction import sample_points
 from opensam.models.sam import Sam
 from opensam.prompts import FOREGROUND, Prompts
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"expected a new folder, got {options.out}, which holds a run")
     torch.set_num_threads(options.threads)
     chosen = config(options.set)
-    curve = learn(eight(options.data, chosen.seed), chosen, options.out)
+    curve = learn(eight(options.data, chosen), chosen, options.out)
     content = {"config": chosen.model_dump(mode="json"), **report.conditions("cpu", chosen.seed), "curve": curve}
     rows = [[str(row["step"]), *(f"{value:.3f}" for name, value in row.items() if name != "step")] for row in curve]
     heads = ["step", "box IoU", "point IoU", "minutes", "processor minutes"]
@@ -69,17 +69,19 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"expected IoU above {PASSED} with boxes and points, got {curve[-1]}; eight pictures were not learnt")
 
 
-def eight(spec: str, seed: int) -> Mixture:
-    """The first eight different pictures that a data set gives."""
-    mixture, rng, chosen = open_mixture([spec], 0.5), np.random.default_rng(seed), {}
-    if len(mixture) < PICTURES:
-        raise ValueError(
-            f"expected at least {PICTURES} pictures in {spec}, got {len(mixture)}; choose a larger data set"
-        )
-    while len(chosen) < PICTURES:
+def eight(spec: str, config: TrainConfig) -> Mixture:
+    """The first eight different pictures of a data set that have a mask which is large enough."""
+    mixture, rng, chosen = open_mixture([spec], 0.5), np.random.default_rng(config.seed), {}
+    size = config.image_size
+    for _ in range(5 * PICTURES):
         source = mixture.draw(rng)
-        chosen[source.dataset, source.name] = replace(source)
-    return Mixture(chosen.values(), 1.0)
+        if len(make_sample(source, size, size, 1, config.augment, np.random.default_rng(0)).masks):
+            chosen[source.dataset, source.name] = replace(source)
+        if len(chosen) == PICTURES:
+            return Mixture(chosen.values(), 1.0)
+    raise ValueError(
+        f"expected {PICTURES} pictures with large masks in {spec}, got {len(chosen)}; choose another data set"
+    )
 
 
 def learn(mixture: Mixture, config: TrainConfig, folder: Path) -> list[dict[str, float]]:

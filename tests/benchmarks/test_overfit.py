@@ -38,7 +38,9 @@ class Answers(Sam):
 
 @pytest.fixture
 def batch() -> Batch:
-    return make_batch(overfit.eight("synthetic:20", 0), 1, 64, 64, 3, AugmentConfig(), np.random.default_rng(0))
+    return make_batch(
+        overfit.eight("synthetic:30", overfit.config([])), 1, 64, 64, 3, AugmentConfig(), np.random.default_rng(0)
+    )
 
 
 @pytest.mark.parametrize(("ranked", "point_iou"), [(1, 1.0), (0, 0.0)])
@@ -49,16 +51,16 @@ def test_true_masks_score_1_where_the_model_ranks_them_first(batch: Batch, ranke
 
 
 def test_eight_pictures_are_eight_different_ones() -> None:
-    mixture = overfit.eight("synthetic:20", 0)
+    mixture = overfit.eight("synthetic:30", overfit.config([]))
     assert len({source.name for dataset in mixture.datasets for source in map(dataset.read, range(len(dataset)))}) == 8
-    with pytest.raises(ValueError, match="at least 8 pictures in synthetic:5, got 5"):
-        overfit.eight("synthetic:5", 0)
+    with pytest.raises(ValueError, match="8 pictures with large masks in synthetic:5"):
+        overfit.eight("synthetic:5", overfit.config([]))
 
 
 def test_the_curve_has_a_row_per_validation(tmp_path: Path) -> None:
     encoder = 'encoder={"kind":"tiny_vit","embed_dims":[8,8,16,16],"depths":[1,1,1,1],"num_heads":[1,1,1,1]}'
     config = overfit.config([encoder, "steps=2", "validate_every=1", "batch_size=2"])
-    curve = overfit.learn(overfit.eight("synthetic:8", 0), config, tmp_path)
+    curve = overfit.learn(overfit.eight("synthetic:30", config), config, tmp_path)
     assert [row["step"] for row in curve] == [1, 2]
     assert all(0 <= row["box_iou"] <= 1 and row["processor_minutes"] > 0 for row in curve)
 
