@@ -74,6 +74,8 @@ class _Worker:
 def _cluster(devices: int, nodes: int) -> Iterator[None]:
     """A connection to Ray, unless this process has one."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray gives its workers the priority 15: beside other work on the machine they would stand still.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
     if ray.is_initialized():
@@ -174,7 +176,6 @@ def _share(workers: list[_Worker], folder: Path) -> None:
 def _run_in(workers: list[_Worker], function: Callable[[Report], Value], report: Report) -> Value:
     from ray.util.queue import Queue
 
-    # Not a second thread in the first worker: torch hangs when a thread of a worker is the first to import it.
     news = Queue(actor_options={"num_cpus": 0})
 
     def look() -> None:
