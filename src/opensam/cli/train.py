@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from opensam import distributed
-from opensam.cli.shared import INTERRUPTED, console, stopped
+from opensam.cli.shared import INTERRUPTED, BackendOption, console, stopped
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opensam.train.loop import Progress
     from opensam.train.segment import TrainConfig
 
@@ -56,13 +58,10 @@ def train(
     nodes: Annotated[
         int | None, typer.Option("--nodes", min=1, help="machines; torchrun or Ray starts their processes")
     ] = None,
-    backend: Annotated[
-        str, typer.Option("--backend", help="local: here, or where torchrun started it; ray: on a Ray cluster")
-    ] = "local",
+    backend: BackendOption = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved config and do nothing")] = False,
 ) -> None:
     """Train a model. Each stage leaves OUT/stage-N/model.safetensors and log.csv; the same command resumes a run."""
-    from opensam import launch
     from opensam.recipes import promptable
 
     given = [f"{name}={value}" for name, value in (("devices", devices), ("nodes", nodes)) if value is not None]
@@ -71,22 +70,30 @@ def train(
         typer.echo(json.dumps([config.model_dump(mode="json") for config in stages], indent=2))
         return
     check_same_run(out, stages)
+    weights = run_stages(
+        backend, stages, out, lambda report: promptable.train(stages, data, out, report, init, val or [])
+    )
+    if distributed.is_first():
+        typer.echo(str(weights))
+
+
+def run_stages(
+    backend: str, stages: "list[TrainConfig]", out: Path, work: "Callable[[Callable[[Progress], None]], Path]"
+) -> Path:
+    """Call `work` in all processes of a run, and show what it reports.
+
+    Raises:
+        typer.Exit: Ctrl-C.
+    """
+    from opensam import launch
+
     try:
         with TrainingView(out, stages) as view:
-            weights = launch.run(
-                backend,
-                stages[0].devices,
-                stages[0].nodes,
-                lambda report: promptable.train(stages, data, out, report, init, val or []),
-                view,
-                out,
-            )
+            return launch.run(backend, stages[0].devices, stages[0].nodes, work, view, out)
     except KeyboardInterrupt:
         if distributed.is_first():
             raise stopped(f"interrupted; {how_to_resume(out)}", INTERRUPTED) from None
         raise typer.Exit(INTERRUPTED) from None
-    if distributed.is_first():
-        typer.echo(str(weights))
 
 
 def stages_of(recipe: str, stage: int | None, overrides: list[str]) -> "list[TrainConfig]":
