@@ -32,7 +32,7 @@ def main() -> None:
     import ray
 
     folder = Path(sys.argv[1])
-    os.environ["RAY_worker_niceness"] = "0"  # as launch.run does
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # as launch.run does
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     for devices, nodes, function in ((2, 1, fail), (2, 1, die), (3, 1, fail), (1, 2, fail)):
         try:

@@ -1,6 +1,7 @@
 """One short run, to be started as a program: `python -m tests.train.parallel_run BACKEND FOLDER KEY=VALUE...`."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from opensam.data.mixture import Mixture
 from opensam.models.sam import Sam, SamConfig
 from opensam.models.vit import ViTConfig
 from opensam.recipes.promptable import promptable
+from opensam.recipes.validation import validator
 from opensam.train.loop import Trainer
 from opensam.train.segment import TrainConfig
 
@@ -22,7 +24,10 @@ def learn(config: TrainConfig, folder: Path, report: launch.Report) -> None:
     masks = [rectangle((64, 64), slice(8, 24 + 4 * n), slice(8, 40 + 2 * n)) for n in range(8)]
     encoder = ViTConfig(embed_dim=32, depth=2, num_heads=2, global_attn_indexes=(1,), image_size=64, window_size=2)
     sam = Sam(SamConfig(image_encoder=encoder))
-    task = promptable(sam, Mixture([source(mask) for mask in masks], power=0.5), config)
+    mixture = Mixture([source(mask) for mask in masks], power=0.5)
+    task = promptable(sam, mixture, config)
+    if config.validate_every:
+        task = replace(task, validate=validator(mixture, config))
     Trainer(task, config, folder).fit(report)
 
 

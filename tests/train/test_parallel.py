@@ -40,18 +40,18 @@ def run(folder: Path, *overrides: str, launcher: tuple[str, ...] = ()) -> dict[s
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one process with two micro-batches per step."""
     folder = tmp_path_factory.mktemp("alone")
-    run(folder, "accumulate=2")
+    run(folder, "accumulate=2", "validate_every=4")
     return folder
 
 
-def gradient_norms(folder: Path) -> list[float]:
-    with (folder / "log.csv").open() as file:
-        return [float(row["grad_norm"]) for row in csv.DictReader(file)]
+def column(folder: Path, kind: str, name: str) -> list[float]:
+    with (folder / f"{kind}.csv").open() as file:
+        return [float(row[name]) for row in csv.DictReader(file)]
 
 
 def assert_same_run(folder: Path, weights: dict[str, torch.Tensor], alone: Path) -> None:
     """Gradients agree to rounding; weights less, because Adam makes a step of the sign of a gradient near zero."""
-    assert gradient_norms(folder) == pytest.approx(gradient_norms(alone), rel=1e-4)
+    assert column(folder, "log", "grad_norm") == pytest.approx(column(alone, "log", "grad_norm"), rel=1e-4)
     expected = load_file(alone / "model.safetensors")
     assert weights.keys() == expected.keys()
     for name in weights:
@@ -64,7 +64,10 @@ def assert_same_run(folder: Path, weights: dict[str, torch.Tensor], alone: Path)
 def test_two_processes_learn_what_one_learns_at_the_same_global_batch(
     tmp_path: Path, alone: Path, strategy: str
 ) -> None:
-    assert_same_run(tmp_path, run(tmp_path, "devices=2", f"strategy={strategy}"), alone)
+    weights = run(tmp_path, "devices=2", f"strategy={strategy}", "validate_every=4")
+    assert_same_run(tmp_path, weights, alone)
+    assert column(tmp_path, "validation", "loss") == pytest.approx(column(alone, "validation", "loss"), rel=1e-2)
+    assert (tmp_path / "best.safetensors").exists()
 
 
 def test_torchrun_starts_the_processes_itself(tmp_path: Path, alone: Path) -> None:
