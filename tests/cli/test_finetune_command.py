@@ -55,7 +55,7 @@ def test_one_line_trains_and_says_what_came_of_it(
     folder = Path("runs/my-small-decoder")
     assert "small: training the mask decoder, 0." in result.stderr
     assert "4 pictures with 4 masks to learn from; 1 held out to measure" in result.stderr
-    assert "step 4/4" in result.stderr
+    assert "training 4/4" in result.stderr
     rows = [line.split() for line in result.stdout.splitlines()]
     assert ["IoU", "from", "before", "after", "difference"] in rows
     assert any(row[:1] == ["box"] and len(row) == 4 for row in rows)

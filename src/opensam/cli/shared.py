@@ -42,9 +42,6 @@ ModelOption = Annotated[
 CheckpointOption = Annotated[
     Path | None, typer.Option("--checkpoint", help="weights in a file or folder of your own; never runs code in it")
 ]
-BackendOption = Annotated[
-    str, typer.Option("--backend", help="local: here, or where torchrun started it; ray: on a Ray cluster")
-]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps")]
 
 
