@@ -42,7 +42,7 @@ def make_fabric(devices: int, nodes: int, strategy: Strategy, precision: Precisi
             machines; the machine has fewer GPUs than devices.
     """
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import LightningEnvironment
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
     from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
@@ -67,7 +67,8 @@ def make_fabric(devices: int, nodes: int, strategy: Strategy, precision: Precisi
     if precision == "auto":
         precision = "bf16-mixed" if has_bfloat16() else "32-true"
     fabric = Fabric(devices=devices, num_nodes=nodes, precision=precision, strategy=chosen)
-    if nodes > 1 and started is None and isinstance(fabric.strategy.cluster_environment, LightningEnvironment):
+    environment = getattr(fabric.strategy, "cluster_environment", None)
+    if nodes > 1 and started is None and isinstance(environment, LightningEnvironment):
         raise ValueError(
             f"expected the processes of {nodes} machines to be started by torchrun or --backend ray, got none; "
             "see docs/scale.md, or give --nodes 1"
