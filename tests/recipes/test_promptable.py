@@ -82,3 +82,11 @@ def test_a_new_model_depends_on_the_seed_alone() -> None:
     assert torch.equal(first.state_dict()[key], again.state_dict()[key])
     assert not torch.equal(first.state_dict()[key], other.state_dict()[key])
     assert first.config.image_encoder.image_size == 64
+
+
+def test_each_process_lists_its_own_bad_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rank in "02":
+        monkeypatch.setenv("RANK", rank)
+        promptable.report_skipped({("set", f"picture{rank}"): "damaged"}, tmp_path / "skipped.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {"skipped.csv", "skipped-2.csv"}
+    assert "picture2" in (tmp_path / "skipped-2.csv").read_text()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from opensam.config import write_run_json
 from opensam.data.mixture import Mixture, open_mixture
@@ -17,11 +17,10 @@ from opensam.data.samples import make_batch
 from opensam.data.specs import open_pictures
 from opensam.eval.report import run_facts
 from opensam.models import checkpoints, zoo
-from opensam.models.depth import encoder_layers, layer_of
 from opensam.models.recomputation import set_recomputation
 from opensam.models.regularisation import set_regularisation
 from opensam.models.sam import Sam
-from opensam.recipes.promptable import report_skipped
+from opensam.recipes.promptable import report_skipped, sam_task
 from opensam.recipes.validation import validator
 from opensam.train.distill import (
     DistillConfig,
@@ -147,7 +146,7 @@ def distillation(student: Sam, teacher: Sam, lessons: Lessons, config: DistillCo
     """The task of a stage; what it releases is the student alone."""
     set_regularisation(student, drop_path=config.drop_path, decoder_dropout=config.decoder_dropout)
     set_recomputation(student, config.recompute)
-    encoder, size, count = student.config.image_encoder, config.image_size, config.batch_size
+    size, count = config.image_size, config.batch_size
     step: nn.Module
     if config.target == "embeddings":
         step = EmbeddingStep(student, teacher, cache, config.freeze_batch_norm)
@@ -162,15 +161,7 @@ def distillation(student: Sam, teacher: Sam, lessons: Lessons, config: DistillCo
         sizes = (count, size, config.crop_size or size, config.masks_per_image)
         return make_batch(lessons.masks, *sizes, config.augment, rng)
 
-    def save(weights: dict[str, Tensor], path: Path) -> None:
-        averaged = Sam(student.config, student.name)
-        averaged.load_state_dict(weights)
-        checkpoints.save(averaged, path)
-
-    def rate_factor(name: str) -> float:
-        return config.optim.layer_decay ** (encoder_layers(encoder) - 1 - layer_of(name, encoder))
-
-    return Task(step, student, draw, save, rate_factor=rate_factor)
+    return sam_task(step, student, draw, config.optim.layer_decay)
 
 
 def embedding_validator(

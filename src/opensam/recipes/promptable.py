@@ -4,11 +4,13 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from opensam import distributed
 from opensam.config import write_run_json
 from opensam.data.mixture import Mixture, open_mixture
 from opensam.data.samples import Batch, make_batch
@@ -76,12 +78,19 @@ def promptable(sam: Sam, mixture: Mixture, config: TrainConfig) -> Task:
     """The task of promptable segmentation on a mixture of data sets."""
     set_regularisation(sam, drop_path=config.drop_path, decoder_dropout=config.decoder_dropout)
     set_recomputation(sam, config.recompute)
-    encoder = sam.config.image_encoder
 
     def draw(rng: np.random.Generator) -> Batch:
         crop_size = config.crop_size or config.image_size
         sizes = (config.batch_size, config.image_size, crop_size, config.masks_per_image)
         return make_batch(mixture, *sizes, config.augment, rng)
+
+    step = SegmentStep(sam, config.segment, config.freeze_batch_norm)
+    return sam_task(step, sam, draw, config.optim.layer_decay)
+
+
+def sam_task(step: nn.Module, sam: Sam, draw: Callable[[np.random.Generator], Any], layer_decay: float) -> Task:
+    """A task whose model is a whole SAM: `layer_decay` lowers the rate of the early layers of its image encoder."""
+    encoder = sam.config.image_encoder
 
     def save(weights: dict[str, Tensor], path: Path) -> None:
         averaged = Sam(sam.config, sam.name)
@@ -89,9 +98,8 @@ def promptable(sam: Sam, mixture: Mixture, config: TrainConfig) -> Task:
         checkpoints.save(averaged, path)
 
     def rate_factor(name: str) -> float:
-        return config.optim.layer_decay ** (encoder_layers(encoder) - 1 - layer_of(name, encoder))
+        return layer_decay ** (encoder_layers(encoder) - 1 - layer_of(name, encoder))
 
-    step = SegmentStep(sam, config.segment, config.freeze_batch_norm)
     return Task(step, sam, draw, save, rate_factor=rate_factor)
 
 
@@ -150,9 +158,14 @@ def train(
 
 
 def report_skipped(skipped: Mapping[tuple[str, str], str], path: Path) -> None:
-    """List the samples (data set, name) that could not be used and why, if there were any."""
+    """List the samples (data set, name) that could not be used and why, if there were any.
+
+    Each of several processes has a list of its own: all but the first add their number to the name of the file.
+    """
     if not skipped:
         return
+    if rank := distributed.rank():
+        path = path.with_stem(f"{path.stem}-{rank}")
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         rows = ((dataset, name, reason) for (dataset, name), reason in sorted(skipped.items()))
         csv.writer(file).writerows([("dataset", "name", "reason"), *rows])
