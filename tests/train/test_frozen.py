@@ -6,7 +6,7 @@ from tests.conftest import MakeSam
 from torch import Tensor
 
 from opensam.data.samples import Batch
-from opensam.train.frozen import EmbeddingCache, FrozenEncoderStep
+from opensam.train.frozen import EmbeddingMemory, FrozenEncoderStep
 from opensam.train.segment import SegmentConfig, SegmentStep
 
 
@@ -21,7 +21,7 @@ def test_each_picture_is_encoded_once_and_comes_back_in_order() -> None:
         asked.append(len(missing))
         return torch.stack([picture.float().mean((1, 2))[:, None, None] for picture in missing])
 
-    cache = EmbeddingCache(limit=1e6)
+    cache = EmbeddingMemory(limit=1e6)
     assert cache.embed(pictures(1, 2, 1), encode)[:, 0, 0, 0].tolist() == [1, 2, 1]
     assert cache.embed(pictures(2, 3, 1), encode)[:, 0, 0, 0].tolist() == [2, 3, 1]
     assert asked == [2, 1]
@@ -30,7 +30,7 @@ def test_each_picture_is_encoded_once_and_comes_back_in_order() -> None:
 
 
 def test_what_does_not_fit_is_not_kept() -> None:
-    cache = EmbeddingCache(limit=100)
+    cache = EmbeddingMemory(limit=100)
     for _ in range(2):
         assert cache.embed(pictures(1, 2), lambda missing: torch.ones(len(missing), 20)).shape == (2, 20)
     assert (len(cache.kept), cache.size) == (1, 80)
@@ -43,7 +43,7 @@ def test_loss_and_gradients_are_those_without_a_cache(make_sam: MakeSam) -> None
     masks[:, 8:30, 10:40] = 1
     batch = Batch([image], masks, torch.tensor([[40.0, 32, 159, 119]] * 2), torch.zeros(2, dtype=torch.int64))
     config = SegmentConfig(clicks=1, mask_rounds=0)
-    results, cache = [], EmbeddingCache(1e9)
+    results, cache = [], EmbeddingMemory(1e9)
     for frozen in (False, True, True):
         sam = make_sam(1).float()
         sam.image_encoder.requires_grad_(False).eval()
@@ -60,7 +60,7 @@ def test_loss_and_gradients_are_those_without_a_cache(make_sam: MakeSam) -> None
 
 def test_the_encoder_stays_in_eval_mode(make_sam: MakeSam) -> None:
     sam = make_sam(1)
-    step = FrozenEncoderStep(sam, SegmentConfig(), EmbeddingCache(0)).train()
+    step = FrozenEncoderStep(sam, SegmentConfig(), EmbeddingMemory(0)).train()
     assert step.training
     assert sam.mask_decoder.training
     assert not any(module.training for module in sam.image_encoder.modules())

@@ -20,7 +20,7 @@ from opensam.geometry import Resize
 from opensam.image import Rgb
 from opensam.masks import Rle, area, decode_rle, encode_rle, mask_to_box
 from opensam.models.sam import Sam
-from opensam.train.frozen import EmbeddingCache
+from opensam.train.frozen import EmbeddingMemory
 
 SCORES = {"box": "box", "iou@1": "1 click", "iou@3": "3 clicks", "iou@5": "5 clicks"}
 CLICKS = 5
@@ -70,7 +70,7 @@ class Shown:
 class RememberingSegmenter(SamSegmenter):
     """A `SamSegmenter` that looks into a cache before it embeds a picture."""
 
-    def __init__(self, sam: Sam, cache: EmbeddingCache) -> None:
+    def __init__(self, sam: Sam, cache: EmbeddingMemory) -> None:
         super().__init__(sam)
         self.cache = cache
 
@@ -90,7 +90,7 @@ def choose(sources: Sequence[Source], masks_per_image: int) -> list[HeldOut]:
     return chosen
 
 
-def measure(sam: Sam, pictures: Sequence[HeldOut], cache: EmbeddingCache) -> dict[str, float]:
+def measure(sam: Sam, pictures: Sequence[HeldOut], cache: EmbeddingMemory) -> dict[str, float]:
     """The mean IoU over all masks from a box, and after 1, 3 and 5 clicks, at the size of the pictures.
 
     The first click is answered with three masks, of which the model takes the one it thinks best. Clicks come where
@@ -109,7 +109,7 @@ def measure(sam: Sam, pictures: Sequence[HeldOut], cache: EmbeddingCache) -> dic
     return {score: means[score] for score in SCORES}
 
 
-def answers(sam: Sam, pictures: Sequence[HeldOut], cache: EmbeddingCache) -> list[Masks]:
+def answers(sam: Sam, pictures: Sequence[HeldOut], cache: EmbeddingMemory) -> list[Masks]:
     """For each picture the masks (P, H, W) that the model gives for the tight boxes of the true ones."""
     segmenter = RememberingSegmenter(sam, cache)
     return [

@@ -46,7 +46,7 @@ from opensam.recipes.before_after import (
     write_report,
 )
 from opensam.recipes.promptable import promptable, report_skipped
-from opensam.train.frozen import EmbeddingCache, FrozenEncoderStep
+from opensam.train.frozen import EmbeddingMemory, FrozenEncoderStep
 from opensam.train.log import Validation
 from opensam.train.loop import Progress, Task, Trainer, check_same_config
 from opensam.train.optim import OptimConfig
@@ -243,7 +243,7 @@ def run(task: Plan, on_progress: Callable[[Progress], None], tell: Callable[[str
     write_run_json(folder, config, **facts)
     pictures = choose(read_held_out(task), config.scored_masks)
     shown = [pictures[i] for i in evenly(len(pictures), before_after.SHOWN)]
-    cache = EmbeddingCache(config.embedding_memory * GIGABYTE / 2)
+    cache = EmbeddingMemory(config.embedding_memory * GIGABYTE / 2)
     if not (folder / "before.json").exists():
         tell(f"measuring it on {len(pictures)} held-out pictures")
         scores = measure(task.sam.eval(), pictures, cache)
@@ -252,7 +252,7 @@ def run(task: Plan, on_progress: Callable[[Progress], None], tell: Callable[[str
     tell(f"training for up to {config.steps} steps")
     tuned = _train(task, pictures, cache, on_progress)
     tell("measuring it again")
-    cache = cache if config.trainable == "decoder" else EmbeddingCache(cache.limit)
+    cache = cache if config.trainable == "decoder" else EmbeddingMemory(cache.limit)
     after, answers_after = measure(tuned, pictures, cache), answers(tuned, shown, cache)
     weights, official = folder / "finetuned.safetensors", folder / "finetuned.pth"
     checkpoints.save(tuned, weights)
@@ -265,7 +265,7 @@ def run(task: Plan, on_progress: Callable[[Progress], None], tell: Callable[[str
     return Outcome(weights, official, report, before, after, looks)
 
 
-def _train(task: Plan, pictures: list[HeldOut], cache: EmbeddingCache, on_progress: Callable[[Progress], None]) -> Sam:
+def _train(task: Plan, pictures: list[HeldOut], cache: EmbeddingMemory, on_progress: Callable[[Progress], None]) -> Sam:
     """The model that was best on some of the held-out pictures, named after the run."""
     config, device = task.config, task.sam.device
     set_trainable(task.sam, config)
@@ -315,7 +315,7 @@ def set_trainable(sam: Sam, config: FinetuneConfig) -> None:
 
 
 def make_task(
-    sam: Sam, mixture: Mixture, config: FinetuneConfig, validated: Sequence[HeldOut], cache: EmbeddingCache
+    sam: Sam, mixture: Mixture, config: FinetuneConfig, validated: Sequence[HeldOut], cache: EmbeddingMemory
 ) -> Task:
     """The task for the trainer.
 
@@ -331,7 +331,7 @@ def make_task(
     def validate(model: nn.Module) -> Validation:
         if not isinstance(model, Sam):
             raise TypeError(f"expected a Sam, got {type(model).__name__}")
-        scores = measure(model, validated, cache if frozen else EmbeddingCache(0))
+        scores = measure(model, validated, cache if frozen else EmbeddingMemory(0))
         return Validation(scores, sum(scores.values()) / len(scores))
 
     def save(weights: dict[str, Tensor], path: Path) -> None:
@@ -345,7 +345,7 @@ def make_task(
     prepared = replace(promptable(sam, mixture, config), save=save, validate=validate)
     if not frozen:
         return prepared
-    room = EmbeddingCache(config.embedding_memory * GIGABYTE / 2)
+    room = EmbeddingMemory(config.embedding_memory * GIGABYTE / 2)
     return replace(prepared, step=FrozenEncoderStep(sam, config.segment, room))
 
 

@@ -15,7 +15,7 @@ from opensam.models.sam import Sam
 from opensam.train.segment import SegmentConfig, SegmentStep
 
 
-class EmbeddingCache:
+class EmbeddingMemory:
     """Embeddings by the pixels that they were made of, in the memory of the machine, up to a number of bytes.
 
     What does not fit is not kept, and nothing is thrown out for it: pictures are drawn at random, so none is worth more
@@ -56,7 +56,7 @@ class EmbeddingCache:
 class FrozenEncoderStep(SegmentStep):
     """A `SegmentStep` whose image encoder stays as it is, in eval mode, and sees each picture once."""
 
-    def __init__(self, sam: Sam, config: SegmentConfig, cache: EmbeddingCache) -> None:
+    def __init__(self, sam: Sam, config: SegmentConfig, cache: EmbeddingMemory) -> None:
         """Wrap a model. Its image encoder must not change as long as the cache lives."""
         super().__init__(sam, config, freeze_batch_norm=True)
         self.cache = cache
