@@ -93,14 +93,16 @@ class InMemory(Dataset):
         return replace(self.sources[i])
 
 
-class Share(Dataset):
-    """A part of a data set, to learn how much data matters: of two shares, the larger one has all of the smaller."""
+class Part(Dataset):
+    """Some pictures of a data set, under its name.
 
-    def __init__(self, dataset: Dataset, share: float) -> None:
-        """Take `share` in (0, 1] of the pictures, at least one, drawn once and for all by the number of them."""
-        self.name, self.dataset = dataset.name, dataset
-        count = max(1, round(share * len(dataset)))
-        self.rows = np.random.default_rng(0).permutation(len(dataset))[:count].copy()
+    Attributes:
+        dataset: the whole.
+        rows: the numbers of the pictures in it.
+    """
+
+    def __init__(self, dataset: Dataset, rows: Sequence[int] | NDArray[np.int64]) -> None:
+        self.name, self.dataset, self.rows = dataset.name, dataset, rows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -120,6 +122,15 @@ class Share(Dataset):
     def read(self, i: int) -> Source:
         """Both, as the data set reads them."""
         return self.dataset.read(int(self.rows[i]))
+
+
+class Share(Part):
+    """A part of a data set, to learn how much data matters: of two shares, the larger one has all of the smaller."""
+
+    def __init__(self, dataset: Dataset, share: float) -> None:
+        """Take `share` in (0, 1] of the pictures, at least one, drawn once and for all by the number of them."""
+        count = max(1, round(share * len(dataset)))
+        super().__init__(dataset, np.random.default_rng(0).permutation(len(dataset))[:count].copy())
 
 
 class Folder(Pictures):

@@ -6,37 +6,22 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from opensam.data.dataset import Dataset
+from opensam.data.dataset import Dataset, Part
 from opensam.data.samples import CELL
 from opensam.files import replacing
-from opensam.masks import Rle, area
+from opensam.masks import area
 
 
-class Subset(Dataset):
-    """Some pictures of a data set, under its name.
+class Subset(Part):
+    """Some pictures of a data set whose masks were counted.
 
     Attributes:
-        rows: their numbers in the data set.
         counts: the number of masks of each that can be used.
     """
 
     def __init__(self, dataset: Dataset, rows: Sequence[int], counts: Sequence[int]) -> None:
-        self.name, self.dataset, self.rows, self.counts = dataset.name, dataset, tuple(rows), tuple(counts)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def key(self, i: int) -> str:
-        """Its name in the data set."""
-        return self.dataset.key(self.rows[i])
-
-    def picture(self, i: int) -> bytes:
-        """Its bytes."""
-        return self.dataset.picture(self.rows[i])
-
-    def masks(self, i: int) -> tuple[Rle, ...]:
-        """All its masks."""
-        return self.dataset.masks(self.rows[i])
+        super().__init__(dataset, tuple(rows))
+        self.counts = tuple(counts)
 
     def where(self, wanted: Sequence[bool]) -> "Subset":
         """Those of its pictures for which this is true."""
