@@ -13,14 +13,13 @@ from torch import nn
 from opensam.config import write_run_json
 from opensam.data.mixture import Mixture, open_mixture
 from opensam.data.pictures import PictureSource
-from opensam.data.samples import make_batch
 from opensam.data.specs import open_pictures
 from opensam.eval.report import run_facts
 from opensam.models import checkpoints, zoo
 from opensam.models.recomputation import set_recomputation
 from opensam.models.regularisation import set_regularisation
 from opensam.models.sam import Sam
-from opensam.recipes.promptable import report_skipped, sam_task
+from opensam.recipes.promptable import draw_batch, report_skipped, sam_task
 from opensam.recipes.validation import validator
 from opensam.train.distill import (
     DistillConfig,
@@ -158,8 +157,7 @@ def distillation(student: Sam, teacher: Sam, lessons: Lessons, config: DistillCo
             return make_lesson(lessons.pictures, count, size, teacher.image_size, cache, rng)
         if lessons.masks is None or not _needs_masks(config):
             return point_batch(lessons.pictures, count, size, config.masks_per_image, rng)
-        sizes = (count, size, config.crop_size or size, config.masks_per_image)
-        return make_batch(lessons.masks, *sizes, config.augment, rng)
+        return draw_batch(lessons.masks, config, rng)
 
     return sam_task(step, student, draw, config.optim.layer_decay)
 

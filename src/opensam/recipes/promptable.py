@@ -78,14 +78,15 @@ def promptable(sam: Sam, mixture: Mixture, config: TrainConfig) -> Task:
     """The task of promptable segmentation on a mixture of data sets."""
     set_regularisation(sam, drop_path=config.drop_path, decoder_dropout=config.decoder_dropout)
     set_recomputation(sam, config.recompute)
-
-    def draw(rng: np.random.Generator) -> Batch:
-        crop_size = config.crop_size or config.image_size
-        sizes = (config.batch_size, config.image_size, crop_size, config.masks_per_image)
-        return make_batch(mixture, *sizes, config.augment, rng)
-
     step = SegmentStep(sam, config.segment, config.freeze_batch_norm)
-    return sam_task(step, sam, draw, config.optim.layer_decay)
+    return sam_task(step, sam, lambda rng: draw_batch(mixture, config, rng), config.optim.layer_decay)
+
+
+def draw_batch(mixture: Mixture, config: TrainConfig, rng: np.random.Generator) -> Batch:
+    """A batch of the sizes of a config."""
+    crop_size = config.crop_size or config.image_size
+    sizes = (config.batch_size, config.image_size, crop_size, config.masks_per_image)
+    return make_batch(mixture, *sizes, config.augment, rng)
 
 
 def sam_task(step: nn.Module, sam: Sam, draw: Callable[[np.random.Generator], Any], layer_decay: float) -> Task:
