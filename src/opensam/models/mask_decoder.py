@@ -3,12 +3,35 @@
 Letters: B images, P prompts, T tokens, C masks per prompt, (h, w) the grid of image embeddings.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from opensam.models.layers import MLP, LayerNorm2d
 from opensam.models.two_way_transformer import TwoWayTransformer
+
+
+@dataclass(frozen=True)
+class Attended:
+    """P prompts whose tokens have seen the image: their predicted IoU is known, and their masks are one step away.
+
+    That step is about half of the work, and who filters by predicted IoU spares it for most prompts.
+
+    Attributes:
+        iou_predictions: (P, C), not bounded to [0, 1].
+        mask_tokens: (P, C, dim).
+        image_tokens: (P, h * w, dim).
+        grid: (h, w).
+        outputs: which mask tokens of the decoder the C masks come from.
+    """
+
+    iou_predictions: Tensor
+    mask_tokens: Tensor
+    image_tokens: Tensor
+    grid: tuple[int, int]
+    outputs: range
 
 
 class MaskDecoder(nn.Module):
@@ -68,18 +91,57 @@ class MaskDecoder(nn.Module):
         Returns:
             low_res_masks (P, C, 4h, 4w) logits and iou_predictions (P, C), C = 3 or 1; predicted IoU is not bounded.
         """
+        attended = self.attend(
+            image_embeddings,
+            image_pe,
+            sparse_prompt_embeddings,
+            dense_prompt_embeddings,
+            image_index,
+            multimask_output,
+        )
+        return self.masks(attended), attended.iou_predictions
+
+    def attend(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+        image_index: Tensor | None,
+        multimask_output: bool,
+    ) -> Attended:
+        """The first half of `forward`, with its arguments: everything but the masks."""
         count, grid = len(sparse_prompt_embeddings), image_embeddings.shape[-2:]
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(count, -1, -1), sparse_prompt_embeddings], dim=1)
         images = image_embeddings[:1] if image_index is None else image_embeddings[image_index]
         image_tokens = (images + dense_prompt_embeddings).flatten(2).transpose(1, 2)
         tokens, image_tokens = self.transformer(image_tokens, image_pe.flatten(2).transpose(1, 2), tokens)
+        outputs = range(1, self.mask_tokens.num_embeddings) if multimask_output else range(1)
+        return Attended(
+            iou_predictions=self.iou_prediction_head(tokens[:, 0])[:, outputs.start : outputs.stop],
+            mask_tokens=tokens[:, 1 + outputs.start : 1 + outputs.stop],
+            image_tokens=image_tokens,
+            grid=(grid[0], grid[1]),
+            outputs=outputs,
+        )
 
-        chosen = range(1, self.mask_tokens.num_embeddings) if multimask_output else range(1)
-        hyper = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in chosen], dim=1)
-        low_res_masks = self._masks(image_tokens, hyper, (grid[0], grid[1]))
-        iou_predictions = self.iou_prediction_head(tokens[:, 0])[:, chosen.start : chosen.stop]
-        return low_res_masks, iou_predictions
+    def masks(self, attended: Attended, chosen: Tensor | None = None) -> Tensor:
+        """The second half of `forward`.
+
+        Args:
+            attended: what `attend` gave for P prompts.
+            chosen: (K,) int64, for which of them; None: for all.
+
+        Returns:
+            low_res_masks (K, C, 4h, 4w) logits.
+        """
+        mask_tokens, image_tokens = attended.mask_tokens, attended.image_tokens
+        if chosen is not None:
+            mask_tokens, image_tokens = mask_tokens[chosen], image_tokens[chosen]
+        networks = [self.output_hypernetworks_mlps[i] for i in attended.outputs]
+        hyper = torch.stack([network(mask_tokens[:, i]) for i, network in enumerate(networks)], dim=1)
+        return self._masks(image_tokens, hyper, attended.grid)
 
     def _masks(self, image_tokens: Tensor, hyper: Tensor, grid: tuple[int, int]) -> Tensor:
         """Upscale (P, h * w, dim) image tokens four times and project them on (P, C, dim / 8) -> (P, C, 4h, 4w).

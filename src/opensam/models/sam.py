@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from opensam.config import Config
-from opensam.models.mask_decoder import MaskDecoder
+from opensam.models.mask_decoder import Attended, MaskDecoder
 from opensam.models.prompt_encoder import PromptEncoder
 from opensam.models.tiny_vit import TinyViT, TinyViTConfig
 from opensam.models.two_way_transformer import TwoWayTransformer
@@ -142,6 +142,18 @@ class Sam(nn.Module):
             multimask_output=multimask_output,
         )
         return low_res_masks, iou_predictions
+
+    def attend(self, image_embeddings: Tensor, prompts: Prompts, multimask_output: bool) -> Attended:
+        """The first half of `decode`, with its arguments: predicted IoU, and what `masks` makes masks of."""
+        grid = (image_embeddings.shape[-2], image_embeddings.shape[-1])
+        sparse, dense = self.prompt_encoder(prompts, grid)
+        return self.mask_decoder.attend(
+            image_embeddings, self.prompt_encoder.dense_pe(grid), sparse, dense, prompts.image_index, multimask_output
+        )
+
+    def masks(self, attended: Attended, chosen: Tensor | None = None) -> Tensor:
+        """The second half of `decode`: low_res_masks (K, C, 4h, 4w) logits of the (K,) chosen prompts, or of all."""
+        return self.mask_decoder.masks(attended, chosen)
 
     def forward(self, pixels: Tensor, prompts: Prompts, multimask_output: bool) -> tuple[Tensor, Tensor]:
         """`decode(encode(pixels), prompts, multimask_output)`."""
