@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco
 from tests.records.examples import SIZE, awkward, box, masks_of, picture_of
 
 from opensam.masks import mask_iou
