@@ -26,7 +26,7 @@ from opensam.records.sa1b import ImageRecord, MaskRecord
 OBJECT = "object"
 """The category of masks that have none."""
 
-LABELME = "5.5.0"  # the version that LabelMe's files name; it reads files of every 5.x alike
+_LABELME = "5.5.0"  # the version that wrote a file, it says; LabelMe does not act on it
 _MOST_LABELS = 2**16 - 1  # in a PNG of one channel
 
 # The order of the keys in the published files of SA-1B.
@@ -98,7 +98,7 @@ def labelme_files(record: ImageRecord, stem: str) -> dict[str, bytes]:
         for points in (island_outlines(inside) if inside.size else [])
     ]
     content: dict[str, Any] = {
-        "version": LABELME,
+        "version": _LABELME,
         "flags": {},
         "shapes": shapes,
         "imagePath": PurePosixPath(record.image.file_name).name,
