@@ -33,11 +33,14 @@ def encode_rle(mask: Mask, origin: Sequence[int] = (0, 0), size: Sequence[int] |
         size: (H, W) of the picture; that of the mask if None.
 
     Raises:
-        ValueError: not an (h, w) bool array, or it leaves the picture.
+        ValueError: not an (h, w) bool array, or a pixel inside it is not in the picture.
     """
-    packed = coco.encode(np.asfortranarray(_as_uint8(mask)))
-    rle: Rle = {"size": [int(side) for side in packed["size"]], "counts": packed["counts"].decode("ascii")}
-    return rle if size is None and not any(origin) else place_rle(rle, origin, rle["size"] if size is None else size)
+    pixels = _as_uint8(mask)
+    # pycocotools takes its time over each pixel, OpenCV finds the few that matter at once; an empty mask keeps one.
+    x, y, width, height = cv2.boundingRect(pixels)
+    packed = coco.encode(np.asfortranarray(pixels[y : y + max(height, 1), x : x + max(width, 1)]))
+    rle: Rle = {"size": packed["size"], "counts": packed["counts"].decode("ascii")}
+    return place_rle(rle, (origin[0] + x, origin[1] + y), mask.shape if size is None else size)
 
 
 def decode_rle(rle: Rle) -> Mask:
