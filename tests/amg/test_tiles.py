@@ -125,7 +125,7 @@ def test_objects_that_touch_do_not_join_where_the_tiles_disagree():
 def test_a_part_does_not_join_the_whole_that_the_overlap_cannot_tell_from_it():
     whole, part, other_whole, other_part = np.zeros((4, 64, 64), bool)
     whole[20:40, 4:] = part[20:40, 34:] = other_whole[20:40, :60] = other_part[20:40, :30] = True
-    answers = Answers(mask_records([part, whole], [0.8, 0.9]), mask_records([other_part, other_whole], [0.8, 0.9]))
+    answers = Answers(mask_records([part, whole], [0.8, 0.9]), mask_records([other_whole, other_part], [0.9, 0.8]))
     records = generate_tiled(answers, canvas(64, 112), CONFIG)
     assert [record.bbox for record in records] == [[4, 20, 104, 20], [34, 20, 44, 20]]
 
@@ -133,9 +133,9 @@ def test_a_part_does_not_join_the_whole_that_the_overlap_cannot_tell_from_it():
 def test_what_a_tile_cuts_is_left_to_the_tile_that_shows_it_whole():
     piece, whole = np.zeros((2, 64, 64), bool)
     piece[20:40, 50:] = True
-    whole[24:36, 3:30] = True  # disagrees, but only this tile can know
+    whole[28:34, 3:30] = True  # disagrees, but only this tile can know
     records = generate_tiled(Answers(mask_records([piece]), mask_records([whole])), canvas(64, 112), CONFIG)
-    assert [record.bbox for record in records] == [[51, 24, 27, 12]]
+    assert [record.bbox for record in records] == [[51, 28, 27, 6]]
     assert records[0].crop_box == [48, 0, 64, 64]
     assert records[0].point_coords == [[49, 2]]
 
@@ -150,15 +150,17 @@ def test_scores_of_joined_masks_are_means_by_area():
     assert record.point_coords == [[1, 2], [49, 2]]
 
 
-def test_of_two_whole_masks_the_better_one_stays_and_masks_come_by_score():
+@pytest.mark.parametrize("turn", [np.asarray, np.transpose])
+def test_of_two_whole_masks_the_better_one_stays_and_masks_come_by_score(turn):
     one, same, other = np.zeros((3, 64, 64), bool)
-    one[20:40, 50:60] = same[20:39, 2:12] = other[50:, 40:] = True
-    answers = Answers(mask_records([one], [0.8]), mask_records([same, other], [0.85, 0.95]))
-    records = generate_tiled(answers, canvas(64, 112), CONFIG)
-    assert [(record.predicted_iou, record.bbox) for record in records] == [
-        (0.95, [88, 50, 24, 14]),
-        (0.85, [50, 20, 10, 19]),
-    ]
+    one[0:40, 50:60] = same[0:39, 2:12] = other[50:, 40:] = True  # the border of the picture cuts nothing
+    answers = Answers(mask_records([turn(one)], [0.8]), mask_records([turn(same), turn(other)], [0.85, 0.95]))
+    records = generate_tiled(answers, turn(canvas(64, 112)), CONFIG)
+    assert [record.predicted_iou for record in records] == [0.95, 0.85]
+    boxes = [[88, 50, 24, 14], [50, 0, 10, 39]]
+    if turn is np.transpose:
+        boxes = [[y, x, height, width] for x, y, width, height in boxes]
+    assert [record.bbox for record in records] == boxes
 
 
 def test_a_picture_that_fits_a_tile_gives_what_the_generator_gives():
