@@ -1,0 +1,426 @@
+"""The mask decoder for inference, with its products in another order: no image token is copied or projected per prompt.
+
+Letters: P prompts, T tokens per prompt, H heads, d channels per head, C channels, K = h * w image tokens, N rows.
+
+The plain decoder adds to its image tokens what each prompt attended to, K * C values per prompt and layer, and projects
+the sums anew. But what attention adds is a product of few columns: T * H attention weights per image token times T * H
+vectors. And a layer norm is linear up to one factor per image token. So after l layers the image tokens of a prompt are
+
+    scale * X_l + vectors^T rows + constant
+
+with X_l = (a matrix of layer l) x, the same for all prompts of an image x; rows (N, K), the attention weights of the
+layers so far, N = l * T * H; vectors (N, C); and one scale per image token. Each projection of image tokens is then one
+of X_l, done once per image, and one of the few vectors. The variances of a layer norm follow from those of X_l, its
+products with the vectors, and the products of the vectors with each other.
+
+Constants: a softmax over image tokens does not see what is the same for all of them, and weights which sum to one carry a
+constant through. The weights of a head sum to one over its tokens, so c / H added to every vector adds c.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from opensam.models.mask_decoder import MaskDecoder
+from opensam.models.two_way_transformer import Attention, TwoWayAttentionBlock
+
+# Prompts, and image tokens of an upscaling, at once: on a CPU what stays in its caches, elsewhere what fills the device.
+PROMPTS_ON_CPU, PROMPTS_ELSEWHERE = 1, 64
+TOKENS_ON_CPU = 512
+
+
+@dataclass(frozen=True)
+class Level:
+    """Projections of what one layer, or the final attention, sees of an image; (H, d, K) each, in the product type.
+
+    Attributes:
+        keys: of the attention of tokens to the image.
+        values: of the same.
+        position_keys: of the position code; None in the first layer, where `keys` have it in them.
+        queries: of the attention of the image to tokens; the final attention has no counterpart.
+        position_queries: as `position_keys`.
+        outs: for each layer up to this one (H, d + 1, K), X times the output matrix of that layer.
+        variance: (K,), of X over its channels.
+    """
+
+    keys: Tensor
+    values: Tensor
+    position_keys: Tensor | None
+    queries: Tensor | None = None
+    position_queries: Tensor | None = None
+    outs: tuple[Tensor, ...] = ()
+    variance: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ImageSide:
+    """What the decoder needs of an image.
+
+    Attributes:
+        tokens: (C, K).
+        code: their position code (C, K) and its projections.
+        levels: per layer, and for the final attention.
+        upscaled: (C, K), X after the last layer times the first upscaling.
+    """
+
+    tokens: Tensor
+    code: tuple[Tensor, Tensor]
+    levels: list[Level]
+    upscaled: Tensor
+
+
+@dataclass
+class PromptSide:
+    """What P prompts add to one image, as in the head of this file.
+
+    Attributes:
+        scale: (P, K).
+        rows: (P, N, K), with room for all layers.
+        vectors: (P, n, C), n the rows so far.
+        values: per layer so far (P, H, T, d + 1), what the vectors were projected from.
+    """
+
+    scale: Tensor
+    rows: Tensor
+    vectors: Tensor
+    values: list[Tensor]
+
+    def part(self, prompts: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows so far, vectors and scale of some prompts."""
+        return self.rows[prompts, : self.vectors.shape[1]], self.vectors[prompts], self.scale[prompts]
+
+
+@dataclass(frozen=True)
+class FastAttended:
+    """The `Attended` of the fast decoder.
+
+    Attributes:
+        iou_predictions: (P, C), not bounded to [0, 1].
+        mask_tokens: (P, C, dim).
+        images: for each image the numbers of its prompts, its upscaled tokens, and what its prompts add.
+        grid: (h, w).
+        outputs: which mask tokens of the decoder the C masks come from.
+    """
+
+    iou_predictions: Tensor
+    mask_tokens: Tensor
+    images: list[tuple[Tensor, Tensor, PromptSide]]
+    grid: tuple[int, int]
+    outputs: range
+
+
+class FastMaskDecoder(nn.Module):
+    """A `MaskDecoder` for inference: the same arguments and answers, without gradients.
+
+    It keeps what it made of the last image (27 MB for 64 x 64 tokens in float32) for the next click. An image that is
+    not equal to that one, value for value, is done anew, so no answer depends on what was asked before.
+
+    Args:
+        decoder: its weights are shared, and those of image tokens are taken together as they are now.
+        dtype: of matrix products over image tokens. Softmax, norms and results have the type of the weights.
+    """
+
+    def __init__(self, decoder: MaskDecoder, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.transformer = decoder.transformer
+        self.iou_token, self.mask_tokens = decoder.iou_token, decoder.mask_tokens
+        self.output_upscaling = decoder.output_upscaling
+        self.output_hypernetworks_mlps = decoder.output_hypernetworks_mlps
+        self.iou_prediction_head = decoder.iou_prediction_head
+        self.heads = decoder.transformer.final_attn_token_to_image.num_heads
+        inner = decoder.transformer.final_attn_token_to_image.k_proj.out_features
+        layers = len(decoder.transformer.layers)
+        self.image_sizes = [size for layer in range(layers) for size in [inner] * 3 + [inner + self.heads] * (layer + 1)]
+        self.image_sizes += [inner, inner, decoder.output_upscaling[0].out_channels * 4]
+        for name, value in fold(decoder).items():
+            self.register_buffer(name, value.to(decoder.iou_token.weight.dtype), persistent=False)
+        self._last_image: ImageSide | None = None
+        self._last_code: tuple[Tensor, Tensor] | None = None
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+        image_index: Tensor | None,
+        multimask_output: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """As `MaskDecoder.forward`."""
+        attended = self.attend(
+            image_embeddings,
+            image_pe,
+            sparse_prompt_embeddings,
+            dense_prompt_embeddings,
+            image_index,
+            multimask_output,
+        )
+        return self.masks(attended), attended.iou_predictions
+
+    @torch.no_grad()
+    def attend(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+        image_index: Tensor | None,
+        multimask_output: bool,
+    ) -> FastAttended:
+        """As `MaskDecoder.attend`."""
+        count, grid = len(sparse_prompt_embeddings), image_embeddings.shape[-2:]
+        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([output_tokens.expand(count, -1, -1), sparse_prompt_embeddings], dim=1)
+        index = tokens.new_zeros(count, dtype=torch.int64) if image_index is None else image_index
+        # Without a mask prompt the dense embedding is one vector, expanded over prompts and grid.
+        one_vector = not any(dense_prompt_embeddings.stride()[2:])
+        answers, images = torch.empty_like(tokens), []
+        for numbers in _by_image(index) if one_vector else torch.arange(count, device=index.device).split(1):
+            source = image_embeddings[index[numbers[0]]] + dense_prompt_embeddings[numbers[0]]
+            image = self._image_side(source.flatten(1).to(tokens.dtype), image_pe[0].flatten(1), keep=one_vector)
+            answers[numbers], side = self._transform(tokens[numbers], image)
+            images.append((numbers, image.upscaled, side))
+        outputs = range(1, self.mask_tokens.num_embeddings) if multimask_output else range(1)
+        return FastAttended(
+            iou_predictions=self.iou_prediction_head(answers[:, 0])[:, outputs.start : outputs.stop],
+            mask_tokens=answers[:, 1 + outputs.start : 1 + outputs.stop],
+            images=images,
+            grid=(grid[0], grid[1]),
+            outputs=outputs,
+        )
+
+    @torch.no_grad()
+    def masks(self, attended: FastAttended, chosen: Tensor | None = None) -> Tensor:
+        """As `MaskDecoder.masks`."""
+        mask_tokens, (h, w) = attended.mask_tokens, attended.grid
+        chosen = torch.arange(len(mask_tokens), device=mask_tokens.device) if chosen is None else chosen
+        mask_tokens = mask_tokens[chosen]
+        networks = [self.output_hypernetworks_mlps[i] for i in attended.outputs]
+        hyper = torch.stack([network(mask_tokens[:, i]) for i, network in enumerate(networks)], dim=1).to(self.dtype)
+        masks = mask_tokens.new_empty(len(chosen), len(networks), 4 * h, 4 * w)
+        step = max(1, TOKENS_ON_CPU // w) if masks.is_cpu else h
+        for numbers, upscaled, side in attended.images:
+            wanted, own = (chosen[:, None] == numbers).nonzero().unbind(1)
+            for part in _chunks(len(wanted), masks):
+                which, at = wanted[part], own[part]
+                rows, scale = side.rows[at], side.scale[at, None]
+                matrix = (self.first_matrix @ side.vectors[at].transpose(1, 2)).to(self.dtype)  # (P, C, N)
+                for top in range(0, h, step):
+                    cells = slice(top * w, (top + step) * w)
+                    x = torch.addcmul(self.first_bias[:, None], upscaled[:, cells], scale[..., cells])
+                    x = _add_product(x, matrix, rows[..., cells])
+                    masks[which, :, 4 * top : 4 * (top + step)] = self._upscale(x, hyper[which], w).to(masks.dtype)
+        return masks
+
+    def _upscale(self, x: Tensor, hyper: Tensor, width: int) -> Tensor:
+        """(P, 4 * C, k), before the layer norm but with mean zero, and (P, outputs, C') to masks (P, outputs, y, x)."""
+        norm = self.output_upscaling[1]
+        x = x.unflatten(1, (4, -1))
+        variance = torch.linalg.vector_norm(x, dim=2, keepdim=True).square_() / x.shape[2]
+        x = x.mul_((variance + norm.eps).rsqrt_())
+        x = F.gelu(torch.addcmul(norm.bias[:, None], x, norm.weight[:, None], out=x)).to(self.dtype)
+        x = torch.bmm(self.second_matrix.to(x.dtype).expand(4 * len(x), -1, -1), x.flatten(0, 1))
+        x = F.gelu(x.add_(self.second_bias[:, None])).view(len(hyper), 16, hyper.shape[-1], -1)
+        masks = torch.matmul(hyper[:, None], x).unflatten(-1, (-1, width)).unflatten(1, (2, 2, 2, 2))
+        # From (P, y, x, y, x of both upscalings, outputs, rows, columns).
+        return masks.permute(0, 5, 6, 1, 3, 7, 2, 4).flatten(5).flatten(2, 4)
+
+    def _image_side(self, tokens: Tensor, position: Tensor, keep: bool) -> ImageSide:
+        """Project image tokens (C, K) and their position code, or take what was kept of the same ones."""
+        image, code = self._last_image, self._last_code
+        if code is None or not _same(code[0], position):
+            code = position.clone(), torch.addmm(self.code_bias[:, None], self.code_matrix, position)
+            self._last_code = code
+        elif image is not None and image.code is code and _same(image.tokens, tokens):
+            return image
+        projected = iter((self.image_matrix.to(self.dtype) @ tokens.to(self.dtype)).split(self.image_sizes))
+        coded = iter(code[1].split(len(self.code_bias) // (2 * len(self.transformer.layers) + 1)))
+        levels, x = [], tokens
+        for number, layer in enumerate(self.transformer.layers):
+            x = x - x.mean(dim=0)
+            keys, values, queries, *outs = (self._by_head(next(projected)) for _ in range(number + 4))
+            key_code, query_code = (self._by_head(next(coded)).to(self.dtype) for _ in range(2))
+            if number == 0:
+                level = Level(keys.add_(key_code), values, None, queries.add_(query_code), None, outs, x.square().mean(dim=0))
+            else:
+                level = Level(keys, values, key_code, queries, query_code, outs, x.square().mean(dim=0))
+            levels.append(level)
+            x = x * layer.norm4.weight[:, None]
+        keys, values = (self._by_head(next(projected)) for _ in range(2))
+        levels.append(Level(keys, values, self._by_head(next(coded)).to(self.dtype)))
+        image = ImageSide(tokens, code, levels, next(projected))
+        if keep:
+            self._last_image = image
+        return image
+
+    def _transform(self, tokens: Tensor, image: ImageSide) -> tuple[Tensor, PromptSide]:
+        """The two-way transformer for P prompts over one image: (P, T, C) -> (P, T, C)."""
+        layers, (count, length, channels), cells = self.transformer.layers, tokens.shape, image.tokens.shape[1]
+        side = PromptSide(
+            scale=tokens.new_ones(count, cells),
+            rows=tokens.new_empty(count, len(layers) * self.heads * length, cells, dtype=self.dtype),
+            vectors=tokens.new_empty(count, 0, channels),
+            values=[],
+        )
+        queries = tokens
+        for number, layer in enumerate(layers):
+            queries = layer.attend_to_tokens(queries, tokens)
+            read = self._read(number, layer.cross_attn_token_to_image, queries + tokens, image, side)
+            queries = layer.norm2(queries + read)
+            queries = layer.norm3(queries + layer.mlp(queries))
+            self._write(number, layer, queries + tokens, queries, image, side)
+        read = self._read(len(layers), self.transformer.final_attn_token_to_image, queries + tokens, image, side)
+        return self.transformer.norm_final_attn(queries + read), side
+
+    def _read(self, number: int, attention: Attention, q: Tensor, image: ImageSide, side: PromptSide) -> Tensor:
+        """Attention of tokens to the image, which is at level `number`: (P, T, C) -> (P, T, C)."""
+        level, found = image.levels[number], []
+        queries = self._tokens_by_head(attention.q_proj(q))
+        matrix = attention.v_proj.weight.unflatten(0, (self.heads, -1)).transpose(1, 2)  # (H, C, d)
+        for part in _chunks(len(q), q):
+            rows, vectors, scale = own = side.part(part)
+            scores = self._scores(queries[part], attention.k_proj, level.keys, level.position_keys, own)
+            weights = scores.softmax(dim=-1)  # (P, H * T, K)
+            added = torch.bmm(weights.to(self.dtype), rows.transpose(1, 2)).to(q.dtype) @ vectors
+            weights = weights.mul_(scale[:, None]) if number else weights
+            weights = _heads_first(weights.unflatten(1, (self.heads, -1))).to(self.dtype)
+            read = torch.bmm(weights, level.values.transpose(1, 2)).to(q.dtype)
+            found.append(_prompts_first(read, len(scores)) + added.unflatten(1, (self.heads, -1)) @ matrix)
+        read = torch.cat(found).transpose(1, 2).flatten(2)
+        return attention.out_proj(read + attention.v_proj(self.constants[number]))
+
+    def _write(self, number, layer, k: Tensor, v: Tensor, image: ImageSide, side: PromptSide) -> None:
+        """Attention of the image to tokens (P, T, C), added and normed: `side` goes up one level."""
+        attention, norm, level = layer.cross_attn_image_to_token, layer.norm4, image.levels[number]
+        keys = self._tokens_by_head(attention.k_proj(k))
+        side.values.append(F.pad(self._tokens_by_head(attention.v_proj(v)), (0, 1), value=1.0))
+        vectors = (side.values[-1] @ self.outs[number]).flatten(1, 2)
+        vectors = torch.cat([side.vectors, vectors], dim=1)
+        vectors -= vectors.mean(dim=-1, keepdim=True)
+        for part in _chunks(len(k), k):
+            scores = self._scores(keys[part], attention.q_proj, level.queries, level.position_queries, side.part(part))
+            rows, scale = side.rows[part, : vectors.shape[1]], side.scale[part]
+            rows[:, side.vectors.shape[1] :] = scores.unflatten(1, (self.heads, -1)).softmax(dim=2).flatten(1, 2)
+            # The variance over channels of scale * X + vectors^T rows, both with mean zero.
+            values = [one[part] for one in side.values]
+            products = [_prompts_first(torch.bmm(_heads_first(a).to(self.dtype), b), len(a)).flatten(1, 2) for a, b in zip(values, level.outs, strict=True)]
+            products = torch.cat(products, dim=1).to(k.dtype).mul_(2 * scale[:, None])
+            products = _add_product(products, (vectors[part] @ vectors[part].transpose(1, 2)).to(self.dtype), rows)
+            variance = (products.mul_(rows).sum(dim=1) / vectors.shape[-1]).addcmul_(scale.square(), level.variance)
+            factor = variance.add_(norm.eps).rsqrt_()
+            rows *= factor[:, None]
+            scale *= factor
+        side.vectors = vectors * norm.weight
+
+    def _scores(
+        self,
+        x: Tensor,
+        projection: nn.Linear,
+        shared: Tensor,
+        code: Tensor | None,
+        own: tuple[Tensor, Tensor, Tensor],
+    ) -> Tensor:
+        """Products of (P, H, T, d) with projected image tokens, without constants: (P, H * T, K)."""
+        rows, vectors, scale = own
+        x = x * x.shape[-1] ** -0.5
+        flat = _heads_first(x).to(self.dtype)
+        scores = torch.bmm(flat, shared).to(x.dtype)
+        if code is None:
+            return _prompts_first(scores, len(x)).flatten(1, 2)
+        scores.unflatten(1, (len(x), -1)).mul_(scale[:, None])
+        scores = _prompts_first(_add_product(scores, flat, code), len(x)).flatten(1, 2)
+        matrix = (x @ projection.weight.unflatten(0, (self.heads, -1))).flatten(1, 2) @ vectors.transpose(1, 2)
+        return _add_product(scores, matrix.to(self.dtype), rows)
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        """(H * d, K) -> (H, d, K)."""
+        return x.unflatten(0, (self.heads, -1))
+
+    def _tokens_by_head(self, x: Tensor) -> Tensor:
+        """(P, T, H * d) -> (P, H, T, d)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+@torch.no_grad()
+def fold(decoder: MaskDecoder) -> dict[str, Tensor]:
+    """Matrices of the image side, all in terms of the image tokens x of the first layer.
+
+    Returns:
+        image_matrix, code_matrix and code_bias: rows for what `Level` holds, in its order.
+        constants: (layers + 1, C), what the image tokens of each level have in common.
+        outs: (layers, H, d + 1, C), output matrices of the attention of the image to tokens, with a row for the constant.
+        first_matrix, first_bias, second_matrix, second_bias: both upscalings, (4 * out, in) and (4 * out,).
+    """
+    layers, final = decoder.transformer.layers, decoder.transformer.final_attn_token_to_image
+    heads = final.num_heads
+    eye = torch.eye(decoder.iou_token.embedding_dim, dtype=torch.float64, device=decoder.iou_token.weight.device)
+    x, constant = eye, torch.zeros_like(eye[0])  # X = x @ image tokens
+    image, code, code_bias, constants, outs, through = [], [], [], [constant], [], []
+    for layer in layers:
+        read, write = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+        key, value, query = (one.weight.double() for one in (read.k_proj, read.v_proj, write.q_proj))
+        code += [key, query]
+        code_bias += [torch.zeros_like(key[:, 0]), query @ constant + write.q_proj.bias.double()]
+        shift = (write.out_proj.bias.double() + constant) / heads
+        out = write.out_proj.weight.double().unflatten(1, (heads, -1)).permute(1, 2, 0)
+        outs.append(torch.cat([out, shift.expand(heads, 1, -1)], dim=1))
+        through.append(outs[-1].flatten(0, 1))
+        centred = x - x.mean(dim=0)
+        image += [key @ x, value @ x, query @ x, *(one @ centred for one in through)]
+        weight, constant = layer.norm4.weight.double(), layer.norm4.bias.double()
+        x = centred * weight[:, None]
+        through = [(one - one.mean(dim=1, keepdim=True)) * weight for one in through]
+        constants.append(constant)
+    first, second = (decoder.output_upscaling[i] for i in (0, 3))
+    expand = first.weight.double().permute(2, 3, 1, 0).flatten(0, 1)  # (4, C', C)
+    expand = (expand - expand.mean(dim=1, keepdim=True)).flatten(0, 1)
+    bias = first.bias.double()
+    image += [final.k_proj.weight.double() @ x, final.v_proj.weight.double() @ x, expand @ x]
+    code.append(final.k_proj.weight.double())
+    code_bias.append(torch.zeros_like(code[-1][:, 0]))
+    return {
+        "image_matrix": torch.cat(image),
+        "code_matrix": torch.cat(code),
+        "code_bias": torch.cat(code_bias),
+        "constants": torch.stack(constants),
+        "outs": torch.stack(outs),
+        "first_matrix": expand,
+        "first_bias": expand @ constant + (bias - bias.mean()).repeat(4),
+        "second_matrix": second.weight.permute(2, 3, 1, 0).flatten(0, 2),
+        "second_bias": second.bias.repeat(4),
+    }
+
+def _heads_first(x: Tensor) -> Tensor:
+    """(P, H, T, d) -> (H, P * T, d), without a copy for one prompt."""
+    return x.transpose(0, 1).flatten(1, 2)
+
+
+def _prompts_first(x: Tensor, count: int) -> Tensor:
+    """(H, P * T, K) -> (P, H, T, K)."""
+    return x.unflatten(1, (count, -1)).transpose(0, 1)
+
+
+def _add_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """x + a @ b, in place; the sum has the type of x."""
+    return x.baddbmm_(a, b) if x.dtype == a.dtype else x.add_(torch.bmm(a, b))
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same values in the same place."""
+    return one.device == other.device and one.dtype == other.dtype and torch.equal(one, other)
+
+
+def _chunks(count: int, like: Tensor) -> Iterator[slice]:
+    """Some of `count` prompts at a time."""
+    step = PROMPTS_ON_CPU if like.is_cpu else PROMPTS_ELSEWHERE
+    return (slice(start, start + step) for start in range(0, count, step))
+
+
+def _by_image(image_index: Tensor) -> list[Tensor]:
+    """The numbers of the prompts of each image."""
+    order = image_index.argsort(stable=True)
+    return list(order.split(image_index[order].unique_consecutive(return_counts=True)[1].tolist()))
