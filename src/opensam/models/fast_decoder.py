@@ -213,7 +213,7 @@ class FastMaskDecoder(nn.Module):
                     cells = slice(top * w, (top + step) * w)
                     x = (upscaled[:, cells] * scale[..., cells]).add_(self.first_bias[:, None])
                     x = _add_product(x, matrix, rows[..., cells])
-                    masks[which, :, 4 * top : 4 * (top + step)] = self._upscale(x, hyper[which], w)
+                    masks[which, :, 4 * top : 4 * (top + step)] = self._upscale(x, hyper[which], w).to(x.dtype)
         return masks
 
     def _upscale(self, x: Tensor, hyper: Tensor, width: int) -> Tensor:
