@@ -24,13 +24,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import report
-from benchmarks.train_step import SMALL, peak_mib, synchronise
+from benchmarks import report, train_step
 from opensam.models import checkpoints
 from opensam.models.fast_decoder import FastMaskDecoder
 from opensam.models.sam import Sam
 from opensam.prompts import Prompts
 
+CONFIG = train_step.SMALL  # the decoder of every official model, and an encoder that is not used
 SIDES = ("fast", "plain", "transformers")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}  # of the largest logit and the largest score
@@ -45,16 +45,17 @@ def main(arguments: list[str] | None = None) -> None:
     if options.side:
         print(json.dumps(run_side(options)))
         return
-    runs: dict[str, list[dict[str, Any]]] = {f"{side} {precision}": [] for precision in options.precision for side in SIDES}
+    names = [f"{side} {precision}" for precision in options.precision for side in SIDES]
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
         options.folder = Path(folder)
         torch.manual_seed(options.seed)
-        checkpoints.save(Sam(SMALL), options.folder / "weights.safetensors")
+        checkpoints.save(Sam(CONFIG), options.folder / "weights.safetensors")
         for repeat in range(options.repeats):
-            for name in list(runs) if repeat % 2 == 0 else list(runs)[::-1]:
+            for name in names if repeat % 2 == 0 else names[::-1]:
                 runs[name].append(in_own_process(name, options))
                 print(f"repeat {repeat + 1}, {name}: {runs[name][-1]}", file=sys.stderr, flush=True)
-        errors = check_same_answer(options.folder, list(runs))
+        errors = check_same_answer(options.folder, names)
     content, text = summary(runs, errors, options)
     report.write(options.out, f"decode_{torch.device(options.device).type}", content, text)
     print(text)
@@ -117,15 +118,15 @@ def run_side(options: argparse.Namespace) -> dict[str, Any]:
         return (torch.rand(count, 1, 2, generator=generator) * options.grid * 16).to(options.device)
 
     def timed(embeddings: Tensor, coords: Tensor) -> tuple[float, float]:
-        synchronise(options.device)
+        train_step.synchronise(options.device)
         start, used = time.perf_counter(), time.process_time()
         decode(embeddings, coords)
-        synchronise(options.device)
+        train_step.synchronise(options.device)
         return (time.perf_counter() - start) / len(coords), (time.process_time() - used) / len(coords)
 
     before = forget_peak(options.device)
     answer = decode(picture(), points(options.prompts))
-    peak = peak_mib(options.device) - before
+    peak = train_step.peak_mib(options.device) - before
     torch.save([one.float().cpu() for one in answer], options.folder / f"{options.side}.pt")
     del answer
     batches = [timed(picture(), points(options.prompts)) for _ in range(options.batches)]
@@ -148,7 +149,7 @@ def build(side: str, dtype: torch.dtype, options: argparse.Namespace) -> Decode:
     if side == "transformers":
         from benchmarks import transformers_step
 
-        model = transformers_step.build(SMALL, state).eval().to(options.device)
+        model = transformers_step.build(CONFIG, state).eval().to(options.device)
 
         def theirs(embeddings: Tensor, coords: Tensor) -> tuple[Tensor, Tensor]:
             labels = torch.ones(1, len(coords), 1, dtype=torch.int64, device=coords.device)
@@ -157,7 +158,7 @@ def build(side: str, dtype: torch.dtype, options: argparse.Namespace) -> Decode:
             return answer.pred_masks[0], answer.iou_scores[0]
 
         return theirs
-    sam = Sam(SMALL).eval()
+    sam = Sam(CONFIG).eval()
     checkpoints.load_into(sam, state, weights)
     if side == "fast":
         sam.mask_decoder = FastMaskDecoder(sam.mask_decoder, dtype)
@@ -177,7 +178,7 @@ def forget_peak(device: str) -> float:
         torch.cuda.reset_peak_memory_stats()
     else:
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak of what is resident
-    return peak_mib(device)
+    return train_step.peak_mib(device)
 
 
 def check_same_answer(folder: Path, names: list[str]) -> dict[str, float]:
@@ -194,7 +195,7 @@ def check_same_answer(folder: Path, names: list[str]) -> dict[str, float]:
             ((one - other).abs().max() / other.abs().max()).item() for one, other in zip(got, expected, strict=True)
         )
         if not errors[name] <= TOLERANCE[name.split()[1]]:
-            raise ValueError(f"expected the answer of transformers within {TOLERANCE}, got errors {errors}; one has changed")
+            raise ValueError(f"expected the answer of transformers within {TOLERANCE}, got {errors}; one has changed")
     return errors
 
 
@@ -225,7 +226,8 @@ def summary(
     rows = []
     for name, of_name in figures.items():
         *seconds, peak = of_name.values()
-        rows.append([name, *(f"{1000 * value:.3g}" for value in seconds), f"{peak:.0f}", f"{ratios[name][FIGURES[0]]:.2f}"])
+        times = f"{ratios[name][FIGURES[0]]:.2f}"
+        rows.append([name, *(f"{1000 * value:.3g}" for value in seconds), f"{peak:.0f}", times])
     head = (
         f"{options.prompts} points on a new picture, and clicks on one: {16 * options.grid} px, {facts['device']}, "
         f"{options.threads} thread(s), {options.repeats} processes a side, load average {facts['load_average'][0]}, "

@@ -18,8 +18,8 @@ def test_every_side_gives_one_answer_and_its_figures(
     def in_this_process(name: str, options: decode.argparse.Namespace) -> dict[str, float]:
         return decode.run_side(decode.argparse.Namespace(**vars(options) | {"side": name}))
 
-    config = decode.SMALL.image_encoder.model_copy(update={"image_size": 64, "depth": 1, "global_attn_indexes": ()})
-    monkeypatch.setattr(decode, "SMALL", decode.SMALL.model_copy(update={"image_encoder": config}))
+    config = decode.CONFIG.image_encoder.model_copy(update={"image_size": 64, "depth": 1, "global_attn_indexes": ()})
+    monkeypatch.setattr(decode, "CONFIG", decode.CONFIG.model_copy(update={"image_encoder": config}))
     monkeypatch.setattr(decode, "in_own_process", in_this_process)
     decode.main([*SMALL, THREADS, "--precision", "float32", "bfloat16", "--out", str(tmp_path)])
     content = json.loads((tmp_path / "decode_cpu.json").read_text())

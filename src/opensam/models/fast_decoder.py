@@ -13,63 +13,26 @@ layers so far, N = l * T * H; vectors (N, C); and one scale per image token. Eac
 of X_l, done once per image, and one of the few vectors. The variances of a layer norm follow from those of X_l, its
 products with the vectors, and the products of the vectors with each other.
 
-Constants: a softmax over image tokens does not see what is the same for all of them, and weights which sum to one carry a
-constant through. The weights of a head sum to one over its tokens, so c / H added to every vector adds c.
+Constants: a softmax over image tokens does not see what is the same for all of them, and weights which sum to one carry
+a constant through. The weights of a head sum to one over its tokens, so c / H added to every vector adds c.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from opensam.models.image_side import ImageSide, Read, Write, blocks, fold
+from opensam.models.layers import LayerNorm2d
 from opensam.models.mask_decoder import MaskDecoder
 from opensam.models.two_way_transformer import Attention, TwoWayAttentionBlock
 
-# Prompts, and image tokens of an upscaling, at once: on a CPU what stays in its caches, elsewhere what fills the device.
+# Prompts, and image tokens of an upscaling, at once: what stays in the caches of a CPU, or fills another device.
 PROMPTS_ON_CPU, PROMPTS_ELSEWHERE = 1, 64
-TOKENS_ON_CPU = 512
-
-
-@dataclass(frozen=True)
-class Level:
-    """Projections of what one layer, or the final attention, sees of an image; (H, d, K) each, in the product type.
-
-    Attributes:
-        keys: of the attention of tokens to the image.
-        values: of the same.
-        position_keys: of the position code; None in the first layer, where `keys` have it in them.
-        queries: of the attention of the image to tokens; the final attention has no counterpart.
-        position_queries: as `position_keys`.
-        outs: for each layer up to this one (H, d + 1, K), X times the output matrix of that layer.
-        variance: (K,), of X over its channels.
-    """
-
-    keys: Tensor
-    values: Tensor
-    position_keys: Tensor | None
-    queries: Tensor | None = None
-    position_queries: Tensor | None = None
-    outs: tuple[Tensor, ...] = ()
-    variance: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class ImageSide:
-    """What the decoder needs of an image.
-
-    Attributes:
-        tokens: (C, K).
-        code: their position code (C, K) and its projections.
-        levels: per layer, and for the final attention.
-        upscaled: (C, K), X after the last layer times the first upscaling.
-    """
-
-    tokens: Tensor
-    code: tuple[Tensor, Tensor]
-    levels: list[Level]
-    upscaled: Tensor
+TOKENS_ON_CPU = 1024
 
 
 @dataclass
@@ -123,6 +86,16 @@ class FastMaskDecoder(nn.Module):
         dtype: of matrix products over image tokens. Softmax, norms and results have the type of the weights.
     """
 
+    image_matrix: Tensor
+    code_matrix: Tensor
+    code_bias: Tensor
+    constants: Tensor
+    outs: Tensor
+    first_matrix: Tensor
+    first_bias: Tensor
+    second_matrix: Tensor
+    second_bias: Tensor
+
     def __init__(self, decoder: MaskDecoder, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.dtype = dtype
@@ -132,10 +105,11 @@ class FastMaskDecoder(nn.Module):
         self.output_hypernetworks_mlps = decoder.output_hypernetworks_mlps
         self.iou_prediction_head = decoder.iou_prediction_head
         self.heads = decoder.transformer.final_attn_token_to_image.num_heads
-        inner = decoder.transformer.final_attn_token_to_image.k_proj.out_features
-        layers = len(decoder.transformer.layers)
-        self.image_sizes = [size for layer in range(layers) for size in [inner] * 3 + [inner + self.heads] * (layer + 1)]
-        self.image_sizes += [inner, inner, decoder.output_upscaling[0].out_channels * 4]
+        width = decoder.transformer.final_attn_token_to_image.k_proj.out_features
+        self.sizes = []  # the parts of `image_matrix`
+        for number in range(len(self.transformer.layers)):
+            self.sizes += [width] * 3 + [width + self.heads] * (number + 1)
+        self.sizes += [width, width, 4 * cast("nn.ConvTranspose2d", self.output_upscaling[0]).out_channels]
         for name, value in fold(decoder).items():
             self.register_buffer(name, value.to(decoder.iou_token.weight.dtype), persistent=False)
         self._last_image: ImageSide | None = None
@@ -177,7 +151,8 @@ class FastMaskDecoder(nn.Module):
         tokens = torch.cat([output_tokens.expand(count, -1, -1), sparse_prompt_embeddings], dim=1)
         index = tokens.new_zeros(count, dtype=torch.int64) if image_index is None else image_index
         # Without a mask prompt the dense embedding is one vector, expanded over prompts and grid.
-        one_vector = not any(dense_prompt_embeddings.stride()[2:])
+        of_prompt, *of_cell = (dense_prompt_embeddings.stride(axis) for axis in (0, 2, 3))
+        one_vector = not any(of_cell) and (of_prompt == 0 or count == 1)
         answers, images = torch.empty_like(tokens), []
         for numbers in _by_image(index) if one_vector else torch.arange(count, device=index.device).split(1):
             source = image_embeddings[index[numbers[0]]] + dense_prompt_embeddings[numbers[0]]
@@ -202,23 +177,22 @@ class FastMaskDecoder(nn.Module):
         networks = [self.output_hypernetworks_mlps[i] for i in attended.outputs]
         hyper = torch.stack([network(mask_tokens[:, i]) for i, network in enumerate(networks)], dim=1).to(self.dtype)
         masks = mask_tokens.new_empty(len(chosen), len(networks), 4 * h, 4 * w)
-        step = max(1, TOKENS_ON_CPU // w) if masks.is_cpu else h
         for numbers, upscaled, side in attended.images:
             wanted, own = (chosen[:, None] == numbers).nonzero().unbind(1)
             for part in _chunks(len(wanted), masks):
-                which, at = wanted[part], own[part]
-                rows, scale = side.rows[at], side.scale[at, None]
+                which, at = _number(wanted[part]), _number(own[part])
+                rows, scale = side.rows[at], side.scale[at][:, None]
                 matrix = (self.first_matrix @ side.vectors[at].transpose(1, 2)).to(self.dtype)  # (P, C, N)
-                for top in range(0, h, step):
-                    cells = slice(top * w, (top + step) * w)
+                for lines in _lines(h, w, masks):
+                    cells = slice(lines.start * w, lines.stop * w)
                     x = (upscaled[:, cells] * scale[..., cells]).add_(self.first_bias[:, None])
-                    x = _add_product(x, matrix, rows[..., cells])
-                    masks[which, :, 4 * top : 4 * (top + step)] = self._upscale(x, hyper[which], w).to(x.dtype)
+                    x = self._upscale(_add_product(x, matrix, rows[..., cells]), hyper[which], w)
+                    masks[which, :, 4 * lines.start : 4 * lines.stop] = x.to(masks.dtype)
         return masks
 
     def _upscale(self, x: Tensor, hyper: Tensor, width: int) -> Tensor:
         """(P, 4 * C, k), before the layer norm but with mean zero, and (P, outputs, C') to masks (P, outputs, y, x)."""
-        norm = self.output_upscaling[1]
+        norm = cast("LayerNorm2d", self.output_upscaling[1])
         x = x.unflatten(1, (4, -1))
         variance = x.square().sum(dim=2, keepdim=True) / x.shape[2]
         x = x.mul_(variance.add_(norm.eps).rsqrt_()).mul_(norm.weight[:, None]).add_(norm.bias[:, None])
@@ -239,29 +213,33 @@ class FastMaskDecoder(nn.Module):
             self._last_code = code
         elif image is not None and image.code is code and _same(image.tokens, tokens):
             return image
-        projected = iter((self.image_matrix.to(self.dtype) @ tokens.to(self.dtype)).split(self.image_sizes))
-        coded = iter(code[1].split(len(self.code_bias) // (2 * len(self.transformer.layers) + 1)))
-        levels, x = [], tokens
-        for number, layer in enumerate(self.transformer.layers):
+        projected = list((self.image_matrix.to(self.dtype) @ tokens.to(self.dtype)).split(self.sizes))
+        coded = code[1].to(self.dtype).unflatten(0, (-1, self.heads, self.sizes[0] // self.heads)).unbind(0)
+        upscaled = projected.pop()
+        rest = iter([one.unflatten(0, (self.heads, -1)) for one in projected])
+        reads, writes, x = [], [], tokens
+        for number, layer in enumerate(blocks(self.transformer)):
+            keys, values, queries, *outs = (next(rest) for _ in range(number + 4))
+            key_code, query_code = coded[2 * number : 2 * number + 2]
             x = x - x.mean(dim=0)
-            keys, values, queries, *outs = (self._by_head(next(projected)) for _ in range(number + 4))
-            key_code, query_code = (self._by_head(next(coded)).to(self.dtype) for _ in range(2))
+            variance = x.square().mean(dim=0)
             if number == 0:
-                level = Level(keys.add_(key_code), values, None, queries.add_(query_code), None, outs, x.square().mean(dim=0))
+                reads.append(Read(keys + key_code, values, None))
+                writes.append(Write(queries + query_code, None, outs, variance))
             else:
-                level = Level(keys, values, key_code, queries, query_code, outs, x.square().mean(dim=0))
-            levels.append(level)
+                reads.append(Read(keys, values, key_code))
+                writes.append(Write(queries, query_code, outs, variance))
             x = x * layer.norm4.weight[:, None]
-        keys, values = (self._by_head(next(projected)) for _ in range(2))
-        levels.append(Level(keys, values, self._by_head(next(coded)).to(self.dtype)))
-        image = ImageSide(tokens, code, levels, next(projected))
+        keys, values = rest
+        reads.append(Read(keys, values, coded[-1]))
+        image = ImageSide(tokens, code, reads, writes, upscaled)
         if keep:
             self._last_image = image
         return image
 
     def _transform(self, tokens: Tensor, image: ImageSide) -> tuple[Tensor, PromptSide]:
         """The two-way transformer for P prompts over one image: (P, T, C) -> (P, T, C)."""
-        layers, (count, length, channels), cells = self.transformer.layers, tokens.shape, image.tokens.shape[1]
+        layers, (count, length, channels), cells = blocks(self.transformer), tokens.shape, image.tokens.shape[1]
         side = PromptSide(
             scale=tokens.new_ones(count, cells),
             rows=tokens.new_empty(count, len(layers) * self.heads * length, cells, dtype=self.dtype),
@@ -269,50 +247,52 @@ class FastMaskDecoder(nn.Module):
             values=[],
         )
         queries = tokens
-        for number, layer in enumerate(layers):
+        for layer, read, write, constant in zip(layers, image.reads, image.writes, self.constants, strict=False):
             queries = layer.attend_to_tokens(queries, tokens)
-            read = self._read(number, layer.cross_attn_token_to_image, queries + tokens, image, side)
-            queries = layer.norm2(queries + read)
+            attended = self._read(layer.cross_attn_token_to_image, queries + tokens, read, side, constant)
+            queries = layer.norm2(queries + attended)
             queries = layer.norm3(queries + layer.mlp(queries))
-            self._write(number, layer, queries + tokens, queries, image, side)
-        read = self._read(len(layers), self.transformer.final_attn_token_to_image, queries + tokens, image, side)
-        return self.transformer.norm_final_attn(queries + read), side
+            self._write(layer, queries + tokens, queries, write, side)
+        final = self.transformer.final_attn_token_to_image
+        attended = self._read(final, queries + tokens, image.reads[-1], side, self.constants[-1])
+        return self.transformer.norm_final_attn(queries + attended), side
 
-    def _read(self, number: int, attention: Attention, q: Tensor, image: ImageSide, side: PromptSide) -> Tensor:
-        """Attention of tokens to the image, which is at level `number`: (P, T, C) -> (P, T, C)."""
-        level, found = image.levels[number], []
-        queries = self._tokens_by_head(attention.q_proj(q))
+    def _read(self, attention: Attention, q: Tensor, image: Read, side: PromptSide, constant: Tensor) -> Tensor:
+        """Tokens attend to the image: (P, T, C) -> (P, T, C)."""
+        queries, found = self._split(attention.q_proj(q)), []
         matrix = attention.v_proj.weight.unflatten(0, (self.heads, -1)).transpose(1, 2)  # (H, C, d)
         for part in _chunks(len(q), q):
             rows, vectors, scale = own = side.part(part)
-            scores = self._scores(queries[part], attention.k_proj, level.keys, level.position_keys, own)
-            weights = scores.softmax(dim=-1)  # (P, H * T, K)
+            weights = self._scores(queries[part], attention.k_proj, image.keys, image.code, own).softmax(dim=-1)
             added = torch.bmm(weights.to(self.dtype), rows.transpose(1, 2)).to(q.dtype) @ vectors
-            weights = weights.mul_(scale[:, None]) if number else weights
-            weights = _heads_first(weights.unflatten(1, (self.heads, -1))).to(self.dtype)
-            read = torch.bmm(weights, level.values.transpose(1, 2)).to(q.dtype)
-            found.append(_prompts_first(read, len(scores)) + added.unflatten(1, (self.heads, -1)) @ matrix)
+            weights = _heads_first(weights.mul_(scale[:, None]).unflatten(1, (self.heads, -1))).to(self.dtype)
+            read = _prompts_first(torch.bmm(weights, image.values.transpose(1, 2)).to(q.dtype), len(rows))
+            found.append(read + added.unflatten(1, (self.heads, -1)) @ matrix)
         read = torch.cat(found).transpose(1, 2).flatten(2)
-        return attention.out_proj(read + attention.v_proj(self.constants[number]))
+        return attention.out_proj(read + attention.v_proj(constant))
 
-    def _write(self, number, layer, k: Tensor, v: Tensor, image: ImageSide, side: PromptSide) -> None:
-        """Attention of the image to tokens (P, T, C), added and normed: `side` goes up one level."""
-        attention, norm, level = layer.cross_attn_image_to_token, layer.norm4, image.levels[number]
-        keys = self._tokens_by_head(attention.k_proj(k))
-        side.values.append(F.pad(self._tokens_by_head(attention.v_proj(v)), (0, 1), value=1.0))
-        vectors = (side.values[-1] @ self.outs[number]).flatten(1, 2)
-        vectors = torch.cat([side.vectors, vectors], dim=1)
+    def _write(self, layer: TwoWayAttentionBlock, k: Tensor, v: Tensor, image: Write, side: PromptSide) -> None:
+        """The image attends to tokens (P, T, C) and the sum is normed: `side` after one layer more."""
+        attention, norm, number = layer.cross_attn_image_to_token, layer.norm4, len(side.values)
+        keys = self._split(attention.k_proj(k))
+        side.values.append(F.pad(self._split(attention.v_proj(v)), (0, 1), value=1.0))
+        vectors = torch.cat([side.vectors, (side.values[-1] @ self.outs[number]).flatten(1, 2)], dim=1)
         vectors -= vectors.mean(dim=-1, keepdim=True)
         for part in _chunks(len(k), k):
-            scores = self._scores(keys[part], attention.q_proj, level.queries, level.position_queries, side.part(part))
-            rows, scale = side.rows[part, : vectors.shape[1]], side.scale[part]
+            scores = self._scores(keys[part], attention.q_proj, image.queries, image.code, side.part(part))
+            rows, scale, own = side.rows[part, : vectors.shape[1]], side.scale[part], vectors[part]
             rows[:, side.vectors.shape[1] :] = scores.unflatten(1, (self.heads, -1)).softmax(dim=2).flatten(1, 2)
-            # The variance over channels of scale * X + vectors^T rows, both with mean zero.
-            values = [one[part] for one in side.values]
-            products = [_prompts_first(torch.bmm(_heads_first(a).to(self.dtype), b), len(a)).flatten(1, 2) for a, b in zip(values, level.outs, strict=True)]
-            products = torch.cat(products, dim=1).to(k.dtype).mul_(2 * scale[:, None])
-            products = _add_product(products, (vectors[part] @ vectors[part].transpose(1, 2)).to(self.dtype), rows)
-            variance = (products.mul_(rows).sum(dim=1) / vectors.shape[-1]).addcmul_(scale.square(), level.variance)
+            # The variance over the channels of scale * X + own^T rows, both of mean zero.
+            products = torch.cat(
+                [
+                    _prompts_first(torch.bmm(_heads_first(values[part]).to(self.dtype), out), len(rows)).flatten(1, 2)
+                    for values, out in zip(side.values, image.outs, strict=True)
+                ],
+                dim=1,
+            )
+            products = products.to(k.dtype).mul_(2 * scale[:, None])
+            products = _add_product(products, (own @ own.transpose(1, 2)).to(self.dtype), rows)
+            variance = (products.mul_(rows).sum(dim=1) / own.shape[-1]).addcmul_(scale.square(), image.variance)
             factor = variance.add_(norm.eps).rsqrt_()
             rows *= factor[:, None]
             scale *= factor
@@ -322,15 +302,15 @@ class FastMaskDecoder(nn.Module):
         self,
         x: Tensor,
         projection: nn.Linear,
-        shared: Tensor,
+        image: Tensor,
         code: Tensor | None,
         own: tuple[Tensor, Tensor, Tensor],
     ) -> Tensor:
-        """Products of (P, H, T, d) with projected image tokens, without constants: (P, H * T, K)."""
+        """Scores of (P, H, T, d) and the projected image tokens, without what is the same for all: (P, H * T, K)."""
         rows, vectors, scale = own
         x = x * x.shape[-1] ** -0.5
         flat = _heads_first(x).to(self.dtype)
-        scores = torch.bmm(flat, shared).to(x.dtype)
+        scores = torch.bmm(flat, image).to(x.dtype)
         if code is None:
             return _prompts_first(scores, len(x)).flatten(1, 2)
         scores.unflatten(1, (len(x), -1)).mul_(scale[:, None])
@@ -338,63 +318,10 @@ class FastMaskDecoder(nn.Module):
         matrix = (x @ projection.weight.unflatten(0, (self.heads, -1))).flatten(1, 2) @ vectors.transpose(1, 2)
         return _add_product(scores, matrix.to(self.dtype), rows)
 
-    def _by_head(self, x: Tensor) -> Tensor:
-        """(H * d, K) -> (H, d, K)."""
-        return x.unflatten(0, (self.heads, -1))
-
-    def _tokens_by_head(self, x: Tensor) -> Tensor:
+    def _split(self, x: Tensor) -> Tensor:
         """(P, T, H * d) -> (P, H, T, d)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-
-@torch.no_grad()
-def fold(decoder: MaskDecoder) -> dict[str, Tensor]:
-    """Matrices of the image side, all in terms of the image tokens x of the first layer.
-
-    Returns:
-        image_matrix, code_matrix and code_bias: rows for what `Level` holds, in its order.
-        constants: (layers + 1, C), what the image tokens of each level have in common.
-        outs: (layers, H, d + 1, C), output matrices of the attention of the image to tokens, with a row for the constant.
-        first_matrix, first_bias, second_matrix, second_bias: both upscalings, (4 * out, in) and (4 * out,).
-    """
-    layers, final = decoder.transformer.layers, decoder.transformer.final_attn_token_to_image
-    heads = final.num_heads
-    eye = torch.eye(decoder.iou_token.embedding_dim, dtype=torch.float64, device=decoder.iou_token.weight.device)
-    x, constant = eye, torch.zeros_like(eye[0])  # X = x @ image tokens
-    image, code, code_bias, constants, outs, through = [], [], [], [constant], [], []
-    for layer in layers:
-        read, write = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
-        key, value, query = (one.weight.double() for one in (read.k_proj, read.v_proj, write.q_proj))
-        code += [key, query]
-        code_bias += [torch.zeros_like(key[:, 0]), query @ constant + write.q_proj.bias.double()]
-        shift = (write.out_proj.bias.double() + constant) / heads
-        out = write.out_proj.weight.double().unflatten(1, (heads, -1)).permute(1, 2, 0)
-        outs.append(torch.cat([out, shift.expand(heads, 1, -1)], dim=1))
-        through.append(outs[-1].flatten(0, 1))
-        centred = x - x.mean(dim=0)
-        image += [key @ x, value @ x, query @ x, *(one @ centred for one in through)]
-        weight, constant = layer.norm4.weight.double(), layer.norm4.bias.double()
-        x = centred * weight[:, None]
-        through = [(one - one.mean(dim=1, keepdim=True)) * weight for one in through]
-        constants.append(constant)
-    first, second = (decoder.output_upscaling[i] for i in (0, 3))
-    expand = first.weight.double().permute(2, 3, 1, 0).flatten(0, 1)  # (4, C', C)
-    expand = (expand - expand.mean(dim=1, keepdim=True)).flatten(0, 1)
-    bias = first.bias.double()
-    image += [final.k_proj.weight.double() @ x, final.v_proj.weight.double() @ x, expand @ x]
-    code.append(final.k_proj.weight.double())
-    code_bias.append(torch.zeros_like(code[-1][:, 0]))
-    return {
-        "image_matrix": torch.cat(image),
-        "code_matrix": torch.cat(code),
-        "code_bias": torch.cat(code_bias),
-        "constants": torch.stack(constants),
-        "outs": torch.stack(outs),
-        "first_matrix": expand,
-        "first_bias": expand @ constant + (bias - bias.mean()).repeat(4),
-        "second_matrix": second.weight.permute(2, 3, 1, 0).flatten(0, 2),
-        "second_bias": second.bias.repeat(4),
-    }
 
 def _heads_first(x: Tensor) -> Tensor:
     """(P, H, T, d) -> (H, P * T, d), without a copy for one prompt."""
@@ -407,7 +334,7 @@ def _prompts_first(x: Tensor, count: int) -> Tensor:
 
 
 def _add_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """x + a @ b, in place; the sum has the type of x."""
+    """Add a @ b to x in place; the sum has the type of x."""
     return x.baddbmm_(a, b) if x.dtype == a.dtype else x.add_(torch.bmm(a, b))
 
 
@@ -426,3 +353,14 @@ def _by_image(image_index: Tensor) -> list[Tensor]:
     """The numbers of the prompts of each image."""
     order = image_index.argsort(stable=True)
     return list(order.split(image_index[order].unique_consecutive(return_counts=True)[1].tolist()))
+
+
+def _lines(h: int, w: int, like: Tensor) -> Iterator[slice]:
+    """Some lines of an (h, w) grid at a time."""
+    step = max(1, TOKENS_ON_CPU // w) if like.is_cpu else h
+    return (slice(top, min(top + step, h)) for top in range(0, h, step))
+
+
+def _number(numbers: Tensor) -> Tensor | slice:
+    """For indexing: the same numbers, without a copy of what one number selects."""
+    return slice(int(numbers), int(numbers) + 1) if len(numbers) == 1 else numbers
