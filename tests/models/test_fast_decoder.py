@@ -172,3 +172,9 @@ def test_the_weights_are_shared_and_no_gradients_are_kept() -> None:
     masks, scores = fast(**ask(), multimask_output=True)
     assert not masks.requires_grad
     assert not scores.requires_grad
+
+
+def test_what_waits_for_masks_holds_no_projections_of_the_image() -> None:
+    attended = FastMaskDecoder(decoder(), torch.float64).attend(**ask(mask_input=True), multimask_output=True)
+    for _, upscaled, _ in attended.images:
+        assert upscaled.untyped_storage().nbytes() == upscaled.numel() * upscaled.element_size()

@@ -69,13 +69,15 @@ def fold(decoder: MaskDecoder) -> dict[str, Tensor]:
     """Matrices of the image side, all in terms of the image tokens x of the first layer.
 
     Returns:
-        image_matrix: rows for keys, values, queries and outs of each layer, for keys and values of the final attention,
-            and for the first upscaling.
+        image_matrix: rows for keys, values, queries and outs of each layer, and for keys and values of the final
+            attention.
         code_matrix, code_bias: rows for keys and queries of each layer, and for keys of the final attention.
         constants: (layers + 1, C), what the image tokens of each level have in common.
         outs: (layers, H, d + 1, C), output matrices of the attentions of the image to tokens; the last row is for what
             is constant.
-        first_matrix, first_bias, second_matrix, second_bias: both upscalings, (4 * out, in) and (4 * out,).
+        upscaling_matrix: the first upscaling of X after the last layer.
+        first_matrix, first_bias, second_matrix, second_bias: both upscalings, (4 * out, in) and (4 * out,). The mean
+            that the norm after the first one takes away is taken away here.
     """
     layers, final = blocks(decoder.transformer), decoder.transformer.final_attn_token_to_image
     heads = final.num_heads
@@ -102,7 +104,7 @@ def fold(decoder: MaskDecoder) -> dict[str, Tensor]:
     expand = first.weight.double().permute(2, 3, 1, 0).flatten(0, 1)  # (4, C', C)
     expand = (expand - expand.mean(dim=1, keepdim=True)).flatten(0, 1)
     bias = first.get_parameter("bias").double()
-    image += [final.k_proj.weight.double() @ x, final.v_proj.weight.double() @ x, expand @ x]
+    image += [final.k_proj.weight.double() @ x, final.v_proj.weight.double() @ x]
     code.append(final.k_proj.weight.double())
     code_bias.append(torch.zeros_like(code[-1][:, 0]))
     return {
@@ -111,6 +113,7 @@ def fold(decoder: MaskDecoder) -> dict[str, Tensor]:
         "code_bias": torch.cat(code_bias),
         "constants": torch.stack(constants),
         "outs": torch.stack(outs),
+        "upscaling_matrix": expand @ x,
         "first_matrix": expand,
         "first_bias": expand @ constant + (bias - bias.mean()).repeat(4),
         "second_matrix": second.weight.permute(2, 3, 1, 0).flatten(0, 2),
