@@ -29,6 +29,7 @@ def decoder(dtype: torch.dtype = torch.float64, depth: int = 2, heads: int = 4) 
 
 
 def ask(
+    dtype: torch.dtype = torch.float64,
     count: int = 3,
     tokens: int = 2,
     grid: tuple[int, int] = (4, 4),
@@ -36,13 +37,17 @@ def ask(
     mask_input: bool = False,
     vectors: bool = False,
 ) -> dict[str, Tensor | None]:
-    """Arguments of a decoder in float64, with a dense embedding as the prompt encoder makes it."""
+    """Arguments of a decoder, the dense embedding expanded without a copy as the prompt encoder does it."""
     rng = torch.Generator().manual_seed(1)
-    dense = torch.randn(count if mask_input or vectors else 1, DIM, *grid, generator=rng, dtype=torch.float64)
+
+    def some(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=rng, dtype=torch.float64).to(dtype)
+
+    dense = some(count if mask_input or vectors else 1, DIM, *grid)
     return {
-        "image_embeddings": torch.randn(images, DIM, *grid, generator=rng, dtype=torch.float64),
-        "image_pe": torch.randn(1, DIM, *grid, generator=rng, dtype=torch.float64),
-        "sparse_prompt_embeddings": torch.randn(count, tokens, DIM, generator=rng, dtype=torch.float64),
+        "image_embeddings": some(images, DIM, *grid),
+        "image_pe": some(1, DIM, *grid),
+        "sparse_prompt_embeddings": some(count, tokens, DIM),
         "dense_prompt_embeddings": dense if mask_input else dense[..., :1, :1].expand(count, -1, *grid),
         "image_index": None if images == 1 else torch.arange(count).flip(0) % images,
     }
@@ -51,10 +56,6 @@ def ask(
 def relative_error(got: Tensor, expected: Tensor) -> float:
     assert got.shape == expected.shape
     return ((got - expected).abs().max() / expected.abs().max()).item()
-
-
-def typed(given: dict[str, Tensor | None], dtype: torch.dtype) -> dict[str, Tensor | None]:
-    return {name: x.to(dtype) if x is not None and x.is_floating_point() else x for name, x in given.items()}
 
 
 KINDS = {
@@ -75,7 +76,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("multimask_output", [True, False], ids=["multi", "single"])
 def test_masks_and_scores_are_those_of_the_plain_decoder(kind: str, multimask_output: bool, dtype: torch.dtype) -> None:
-    plain, given = decoder(dtype), typed(ask(**KINDS[kind]), dtype)
+    plain, given = decoder(dtype), ask(dtype, **KINDS[kind])
     expected = plain(**given, multimask_output=multimask_output)
     got = FastMaskDecoder(plain, dtype)(**given, multimask_output=multimask_output)
     for one, other in zip(got, expected, strict=True):
@@ -141,7 +142,7 @@ def test_the_last_image_is_not_projected_again(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_bfloat16_products_keep_float32_results_and_small_errors() -> None:
-    plain, given = decoder(torch.float32), typed(ask(count=8, images=2), torch.float32)
+    plain, given = decoder(torch.float32), ask(torch.float32, count=8, images=2)
     masks, scores = FastMaskDecoder(plain, torch.bfloat16)(**given, multimask_output=True)
     expected_masks, expected_scores = plain(**given, multimask_output=True)
     assert masks.dtype == scores.dtype == torch.float32
