@@ -41,8 +41,12 @@ class PositionEmbeddingRandom(nn.Module):
         matrix = self.get_buffer("positional_encoding_gaussian_matrix")
         y = (torch.arange(h, device=matrix.device, dtype=matrix.dtype) + (origin[0] + 0.5)) / side
         x = (torch.arange(w, device=matrix.device, dtype=matrix.dtype) + (origin[1] + 0.5)) / side
-        positions = torch.stack([x.expand(h, w), y[:, None].expand(h, w)], dim=-1)
-        return self.encode(positions).permute(2, 0, 1)
+        # The angle of a cell is a sum of one of its row and one of its column, so h + w sines do for h * w cells.
+        across = 2 * math.pi * (2 * x - 1) * matrix[0][:, None, None]
+        down = 2 * math.pi * (2 * y - 1)[:, None] * matrix[1][:, None, None]
+        sines = across.sin() * down.cos() + across.cos() * down.sin()
+        cosines = across.cos() * down.cos() - across.sin() * down.sin()
+        return torch.cat([sines, cosines])
 
 
 class PromptEncoder(nn.Module):

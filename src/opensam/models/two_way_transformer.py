@@ -49,17 +49,21 @@ class TwoWayAttentionBlock(nn.Module):
 
     def forward(self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (P, T, C) and image tokens (P, K, C) with their position codes -> both, updated."""
-        if self.skip_first_layer_pe:
-            queries = self.self_attn(queries, queries, queries)
-        else:
-            q = queries + query_pe
-            queries = queries + self.dropout(self.self_attn(q, q, queries))
-        queries = self.norm1(queries)
+        queries = self.attend_to_tokens(queries, query_pe)
         k = keys + key_pe
         queries = self.norm2(queries + self.dropout(self.cross_attn_token_to_image(queries + query_pe, k, keys)))
         queries = self.norm3(queries + self.dropout(self.mlp(queries)))
         keys = self.norm4(keys + self.dropout(self.cross_attn_image_to_token(k, queries + query_pe, queries)))
         return queries, keys
+
+    def attend_to_tokens(self, queries: Tensor, query_pe: Tensor) -> Tensor:
+        """The first part of `forward`, which sees no image: tokens (P, T, C) -> (P, T, C)."""
+        if self.skip_first_layer_pe:
+            queries = self.self_attn(queries, queries, queries)
+        else:
+            q = queries + query_pe
+            queries = queries + self.dropout(self.self_attn(q, q, queries))
+        return self.norm1(queries)
 
 
 class TwoWayTransformer(nn.Module):

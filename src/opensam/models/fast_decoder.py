@@ -1,0 +1,368 @@
+"""The mask decoder for inference, with its products in another order: no image token is copied or projected per prompt.
+
+Letters: P prompts, T tokens per prompt, H heads, d channels per head, C channels, K = h * w image tokens, N rows.
+
+The plain decoder adds to its image tokens what each prompt attended to, K * C values per prompt and layer, and projects
+the sums anew. But what attention adds is a product of few columns: T * H attention weights per image token times T * H
+vectors. And a layer norm is linear up to one factor per image token. So after l layers the image tokens of a prompt are
+
+    scale * X_l + vectors^T rows + constant
+
+with X_l = (a matrix of layer l) x, the same for all prompts of an image x; rows (N, K), the attention weights of the
+layers so far, N = l * T * H; vectors (N, C); and one scale per image token. Each projection of image tokens is then one
+of X_l, done once per image, and one of the few vectors. The variances of a layer norm follow from those of X_l, its
+products with the vectors, and the products of the vectors with each other.
+
+Constants: a softmax over image tokens does not see what is the same for all of them, and weights which sum to one carry
+a constant through. The weights of a head sum to one over its tokens, so c / H added to every vector adds c.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from opensam.models.image_side import ImageSide, Read, Write, blocks, fold
+from opensam.models.layers import LayerNorm2d
+from opensam.models.mask_decoder import MaskDecoder
+from opensam.models.two_way_transformer import Attention, TwoWayAttentionBlock
+
+# Prompts, and image tokens of an upscaling, at once: what stays in the caches of a CPU, or fills another device.
+PROMPTS_ON_CPU, PROMPTS_ELSEWHERE = 1, 64
+TOKENS_ON_CPU = 1024
+
+
+@dataclass
+class PromptSide:
+    """What P prompts add to one image, as in the head of this file.
+
+    Attributes:
+        scale: (P, K).
+        rows: (P, N, K), with room for all layers.
+        vectors: (P, n, C), n the rows so far.
+        values: per layer so far (P, H, T, d + 1), what the vectors were projected from.
+    """
+
+    scale: Tensor
+    rows: Tensor
+    vectors: Tensor
+    values: list[Tensor]
+
+    def part(self, prompts: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows so far, vectors and scale of some prompts."""
+        return self.rows[prompts, : self.vectors.shape[1]], self.vectors[prompts], self.scale[prompts]
+
+
+@dataclass(frozen=True)
+class FastAttended:
+    """The `Attended` of the fast decoder.
+
+    Attributes:
+        iou_predictions: (P, C), not bounded to [0, 1].
+        mask_tokens: (P, C, dim).
+        images: for each image the numbers of its prompts, its upscaled tokens, and what its prompts add.
+        grid: (h, w).
+        outputs: which mask tokens of the decoder the C masks come from.
+    """
+
+    iou_predictions: Tensor
+    mask_tokens: Tensor
+    images: list[tuple[Tensor, Tensor, PromptSide]]
+    grid: tuple[int, int]
+    outputs: range
+
+
+class FastMaskDecoder(nn.Module):
+    """A `MaskDecoder` for inference: the same arguments and answers, without gradients.
+
+    It keeps what it made of the last image (about 50 MB for 64 x 64 tokens in float32) for the next click. An image
+    that is not equal to that one, value for value, is done anew, so no answer depends on what was asked before. Each
+    prompt with a mask is an image of its own here, and takes about as long as in the plain decoder.
+
+    Args:
+        decoder: its weights are shared, and those of image tokens are taken together as they are now.
+        dtype: of matrix products over image tokens. Softmax, norms and results have the type of the weights.
+    """
+
+    image_matrix: Tensor
+    code_matrix: Tensor
+    code_bias: Tensor
+    constants: Tensor
+    outs: Tensor
+    upscaling_matrix: Tensor
+    first_matrix: Tensor
+    first_bias: Tensor
+    second_matrix: Tensor
+    second_bias: Tensor
+
+    def __init__(self, decoder: MaskDecoder, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.transformer = decoder.transformer
+        self.iou_token, self.mask_tokens = decoder.iou_token, decoder.mask_tokens
+        self.output_upscaling = decoder.output_upscaling
+        self.output_hypernetworks_mlps = decoder.output_hypernetworks_mlps
+        self.iou_prediction_head = decoder.iou_prediction_head
+        self.heads = decoder.transformer.final_attn_token_to_image.num_heads
+        width = decoder.transformer.final_attn_token_to_image.k_proj.out_features
+        self.sizes = []  # the parts of `image_matrix`
+        for number in range(len(self.transformer.layers)):
+            self.sizes += [width] * 3 + [width + self.heads] * (number + 1)
+        self.sizes += [width, width]
+        for name, value in fold(decoder).items():
+            self.register_buffer(name, value.to(decoder.iou_token.weight.dtype), persistent=False)
+        self._last_image: ImageSide | None = None
+        self._last_code: tuple[Tensor, Tensor] | None = None
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+        image_index: Tensor | None,
+        multimask_output: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """As `MaskDecoder.forward`."""
+        attended = self.attend(
+            image_embeddings,
+            image_pe,
+            sparse_prompt_embeddings,
+            dense_prompt_embeddings,
+            image_index,
+            multimask_output,
+        )
+        return self.masks(attended), attended.iou_predictions
+
+    @torch.no_grad()
+    def attend(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+        image_index: Tensor | None,
+        multimask_output: bool,
+    ) -> FastAttended:
+        """As `MaskDecoder.attend`."""
+        count, grid = len(sparse_prompt_embeddings), image_embeddings.shape[-2:]
+        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([output_tokens.expand(count, -1, -1), sparse_prompt_embeddings], dim=1)
+        index = tokens.new_zeros(count, dtype=torch.int64) if image_index is None else image_index
+        # Without a mask prompt the dense embedding is one vector, expanded over prompts and grid.
+        of_prompt, *of_cell = (dense_prompt_embeddings.stride(axis) for axis in (0, 2, 3))
+        one_vector = not any(of_cell) and (of_prompt == 0 or count == 1)
+        answers, images = torch.empty_like(tokens), []
+        for numbers in _by_image(index) if one_vector else torch.arange(count, device=index.device).split(1):
+            source = image_embeddings[index[numbers[0]]] + dense_prompt_embeddings[numbers[0]]
+            image = self._image_side(source.flatten(1).to(tokens.dtype), image_pe[0].flatten(1), keep=one_vector)
+            answers[numbers], side = self._transform(tokens[numbers], image)
+            images.append((numbers, image.upscaled, side))
+        outputs = range(1, self.mask_tokens.num_embeddings) if multimask_output else range(1)
+        return FastAttended(
+            iou_predictions=self.iou_prediction_head(answers[:, 0])[:, outputs.start : outputs.stop],
+            mask_tokens=answers[:, 1 + outputs.start : 1 + outputs.stop],
+            images=images,
+            grid=(grid[0], grid[1]),
+            outputs=outputs,
+        )
+
+    @torch.no_grad()
+    def masks(self, attended: FastAttended, chosen: Tensor | None = None) -> Tensor:
+        """As `MaskDecoder.masks`."""
+        mask_tokens, (h, w) = attended.mask_tokens, attended.grid
+        chosen = torch.arange(len(mask_tokens), device=mask_tokens.device) if chosen is None else chosen
+        mask_tokens = mask_tokens[chosen]
+        networks = [self.output_hypernetworks_mlps[i] for i in attended.outputs]
+        hyper = torch.stack([network(mask_tokens[:, i]) for i, network in enumerate(networks)], dim=1).to(self.dtype)
+        masks = mask_tokens.new_empty(len(chosen), len(networks), 4 * h, 4 * w)
+        for numbers, upscaled, side in attended.images:
+            wanted, own = (chosen[:, None] == numbers).nonzero().unbind(1)
+            for part in _chunks(len(wanted), masks):
+                which, at = _number(wanted[part]), _number(own[part])
+                rows, scale = side.rows[at], side.scale[at][:, None]
+                matrix = (self.first_matrix @ side.vectors[at].transpose(1, 2)).to(self.dtype)  # (P, C, N)
+                for lines in _lines(h, w, masks):
+                    cells = slice(lines.start * w, lines.stop * w)
+                    x = (upscaled[:, cells] * scale[..., cells]).add_(self.first_bias[:, None])
+                    x = self._upscale(_add_product(x, matrix, rows[..., cells]), hyper[which], w)
+                    masks[which, :, 4 * lines.start : 4 * lines.stop] = x.to(masks.dtype)
+        return masks
+
+    def _upscale(self, x: Tensor, hyper: Tensor, width: int) -> Tensor:
+        """(P, 4 * C, k), before the layer norm but with mean zero, and (P, outputs, C') to masks (P, outputs, y, x)."""
+        norm = cast("LayerNorm2d", self.output_upscaling[1])
+        x = x.unflatten(1, (4, -1))
+        variance = x.square().sum(dim=2, keepdim=True) / x.shape[2]
+        x = x.mul_(variance.add_(norm.eps).rsqrt_()).mul_(norm.weight[:, None]).add_(norm.bias[:, None])
+        x = F.gelu(x).to(self.dtype).flatten(0, 1)
+        x = torch.bmm(self.second_matrix.to(x.dtype).expand(len(x), -1, -1), x).add_(self.second_bias[:, None])
+        x = F.gelu(x).view(len(hyper), 16, hyper.shape[-1], -1)
+        cells = torch.matmul(hyper[:, None], x).unflatten(1, (2, 2, 2, 2)).unflatten(-1, (-1, width))
+        # From (P, y, x of the first upscaling, y, x of the second, outputs, rows, columns). A copy with all columns in
+        # its inner loop takes a quarter of the time of one with two cells in it.
+        planes = cells.permute(2, 4, 0, 5, 6, 1, 3, 7).flatten(0, 1)
+        return torch.stack(list(planes), dim=-1).flatten(5).flatten(2, 4)
+
+    def _image_side(self, tokens: Tensor, position: Tensor, keep: bool) -> ImageSide:
+        """Project image tokens (C, K) and their position code, or take what was kept of the same ones."""
+        image, code = self._last_image, self._last_code
+        if code is None or not _same(code[0], position):
+            code = position.clone(), torch.addmm(self.code_bias[:, None], self.code_matrix, position)
+            self._last_code = code
+        elif image is not None and image.code is code and _same(image.tokens, tokens):
+            return image
+        low = tokens.to(self.dtype)
+        projected = (self.image_matrix.to(self.dtype) @ low).split(self.sizes)
+        coded = code[1].to(self.dtype).unflatten(0, (-1, self.heads, self.sizes[0] // self.heads)).unbind(0)
+        rest = iter([one.unflatten(0, (self.heads, -1)) for one in projected])
+        reads, writes, x = [], [], tokens
+        for number, layer in enumerate(blocks(self.transformer)):
+            keys, values, queries, *outs = (next(rest) for _ in range(number + 4))
+            key_code, query_code = coded[2 * number : 2 * number + 2]
+            x = x - x.mean(dim=0)
+            variance = x.square().mean(dim=0)
+            if number == 0:
+                reads.append(Read(keys + key_code, values, None))
+                writes.append(Write(queries + query_code, None, outs, variance))
+            else:
+                reads.append(Read(keys, values, key_code))
+                writes.append(Write(queries, query_code, outs, variance))
+            x = x * layer.norm4.weight[:, None]
+        keys, values = rest
+        reads.append(Read(keys, values, coded[-1]))
+        image = ImageSide(tokens, code, reads, writes, upscaled=self.upscaling_matrix.to(self.dtype) @ low)
+        if keep:
+            self._last_image = image
+        return image
+
+    def _transform(self, tokens: Tensor, image: ImageSide) -> tuple[Tensor, PromptSide]:
+        """The two-way transformer for P prompts over one image: (P, T, C) -> (P, T, C)."""
+        layers, (count, length, channels), cells = blocks(self.transformer), tokens.shape, image.tokens.shape[1]
+        side = PromptSide(
+            scale=tokens.new_ones(count, cells),
+            rows=tokens.new_empty(count, len(layers) * self.heads * length, cells, dtype=self.dtype),
+            vectors=tokens.new_empty(count, 0, channels),
+            values=[],
+        )
+        queries = tokens
+        for layer, read, write, constant in zip(layers, image.reads, image.writes, self.constants, strict=False):
+            queries = layer.attend_to_tokens(queries, tokens)
+            attended = self._read(layer.cross_attn_token_to_image, queries + tokens, read, side, constant)
+            queries = layer.norm2(queries + attended)
+            queries = layer.norm3(queries + layer.mlp(queries))
+            self._write(layer, queries + tokens, queries, write, side)
+        final = self.transformer.final_attn_token_to_image
+        attended = self._read(final, queries + tokens, image.reads[-1], side, self.constants[-1])
+        return self.transformer.norm_final_attn(queries + attended), side
+
+    def _read(self, attention: Attention, q: Tensor, image: Read, side: PromptSide, constant: Tensor) -> Tensor:
+        """Tokens attend to the image: (P, T, C) -> (P, T, C)."""
+        queries, found = self._split(attention.q_proj(q)), []
+        matrix = attention.v_proj.weight.unflatten(0, (self.heads, -1)).transpose(1, 2)  # (H, C, d)
+        for part in _chunks(len(q), q):
+            rows, vectors, scale = own = side.part(part)
+            weights = self._scores(queries[part], attention.k_proj, image.keys, image.code, own).softmax(dim=-1)
+            added = torch.bmm(weights.to(self.dtype), rows.transpose(1, 2)).to(q.dtype) @ vectors
+            weights = _heads_first(weights.mul_(scale[:, None]).unflatten(1, (self.heads, -1))).to(self.dtype)
+            read = _prompts_first(torch.bmm(weights, image.values.transpose(1, 2)).to(q.dtype), len(rows))
+            found.append(read + added.unflatten(1, (self.heads, -1)) @ matrix)
+        read = torch.cat(found).transpose(1, 2).flatten(2)
+        return attention.out_proj(read + attention.v_proj(constant))
+
+    def _write(self, layer: TwoWayAttentionBlock, k: Tensor, v: Tensor, image: Write, side: PromptSide) -> None:
+        """The image attends to tokens (P, T, C) and the sum is normed: `side` after one layer more."""
+        attention, norm, number = layer.cross_attn_image_to_token, layer.norm4, len(side.values)
+        keys = self._split(attention.k_proj(k))
+        side.values.append(F.pad(self._split(attention.v_proj(v)), (0, 1), value=1.0))
+        vectors = torch.cat([side.vectors, (side.values[-1] @ self.outs[number]).flatten(1, 2)], dim=1)
+        vectors -= vectors.mean(dim=-1, keepdim=True)
+        for part in _chunks(len(k), k):
+            scores = self._scores(keys[part], attention.q_proj, image.queries, image.code, side.part(part))
+            rows, scale, own = side.rows[part, : vectors.shape[1]], side.scale[part], vectors[part]
+            rows[:, side.vectors.shape[1] :] = scores.unflatten(1, (self.heads, -1)).softmax(dim=2).flatten(1, 2)
+            # The variance over the channels of scale * X + own^T rows, both of mean zero.
+            products = torch.cat(
+                [
+                    _prompts_first(torch.bmm(_heads_first(values[part]).to(self.dtype), out), len(rows)).flatten(1, 2)
+                    for values, out in zip(side.values, image.outs, strict=True)
+                ],
+                dim=1,
+            )
+            products = products.to(k.dtype).mul_(2 * scale[:, None])
+            products = _add_product(products, (own @ own.transpose(1, 2)).to(self.dtype), rows)
+            variance = (products.mul_(rows).sum(dim=1) / own.shape[-1]).addcmul_(scale.square(), image.variance)
+            factor = variance.clamp_(min=0).add_(norm.eps).rsqrt_()  # rounding in bfloat16 may go below zero
+            rows *= factor[:, None]
+            scale *= factor
+        side.vectors = vectors * norm.weight
+
+    def _scores(
+        self,
+        x: Tensor,
+        projection: nn.Linear,
+        image: Tensor,
+        code: Tensor | None,
+        own: tuple[Tensor, Tensor, Tensor],
+    ) -> Tensor:
+        """Scores of (P, H, T, d) and the projected image tokens, without what is the same for all: (P, H * T, K)."""
+        rows, vectors, scale = own
+        x = x * x.shape[-1] ** -0.5
+        flat = _heads_first(x).to(self.dtype)
+        scores = torch.bmm(flat, image).to(x.dtype)
+        if code is None:
+            return _prompts_first(scores, len(x)).flatten(1, 2)
+        scores.unflatten(1, (len(x), -1)).mul_(scale[:, None])
+        scores = _prompts_first(_add_product(scores, flat, code), len(x)).flatten(1, 2)
+        matrix = (x @ projection.weight.unflatten(0, (self.heads, -1))).flatten(1, 2) @ vectors.transpose(1, 2)
+        return _add_product(scores, matrix.to(self.dtype), rows)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(P, T, H * d) -> (P, H, T, d)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def _heads_first(x: Tensor) -> Tensor:
+    """(P, H, T, d) -> (H, P * T, d), without a copy for one prompt."""
+    return x.transpose(0, 1).flatten(1, 2)
+
+
+def _prompts_first(x: Tensor, count: int) -> Tensor:
+    """(H, P * T, K) -> (P, H, T, K)."""
+    return x.unflatten(1, (count, -1)).transpose(0, 1)
+
+
+def _add_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Add a @ b to x in place; the sum has the type of x."""
+    return x.baddbmm_(a, b) if x.dtype == a.dtype else x.add_(torch.bmm(a, b))
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same values in the same place."""
+    return one.device == other.device and one.dtype == other.dtype and torch.equal(one, other)
+
+
+def _chunks(count: int, like: Tensor) -> Iterator[slice]:
+    """Some of `count` prompts at a time."""
+    step = PROMPTS_ON_CPU if like.is_cpu else PROMPTS_ELSEWHERE
+    return (slice(start, start + step) for start in range(0, count, step))
+
+
+def _by_image(image_index: Tensor) -> list[Tensor]:
+    """The numbers of the prompts of each image."""
+    order = image_index.argsort(stable=True)
+    return list(order.split(image_index[order].unique_consecutive(return_counts=True)[1].tolist()))
+
+
+def _lines(h: int, w: int, like: Tensor) -> Iterator[slice]:
+    """Some lines of an (h, w) grid at a time."""
+    step = max(1, TOKENS_ON_CPU // w) if like.is_cpu else h
+    return (slice(top, min(top + step, h)) for top in range(0, h, step))
+
+
+def _number(numbers: Tensor) -> Tensor | slice:
+    """For indexing: the same numbers, without a copy of what one number selects."""
+    return slice(int(numbers), int(numbers) + 1) if len(numbers) == 1 else numbers
