@@ -50,6 +50,7 @@ class FastImageEncoderViT(nn.Module):
         self.blocks = nn.ModuleList(_Block(block, (height, width), dtype) for block in blocks)
         self.neck = _Neck(encoder.neck, dtype)
 
+    @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, 256, S/16, S/16), picture by picture: one fills the machine, and memory is that of one."""
         return torch.stack([self._embed(picture) for picture in pixels])
@@ -146,7 +147,8 @@ class _Block(nn.Module):
             for part in x.split(band):
                 part += self.proj(self._in_windows(self.qkv(self.norm1(part))))
         else:
-            attended = self._everywhere(torch.cat([self.qkv(self.norm1(part)) for part in x.split(band)]))
+            qkv = torch.cat([self.qkv(self.norm1(part)) for part in x.split(band)])
+            attended = self._everywhere(qkv, 1, TILE) if x.is_cpu else self._everywhere(qkv, self.heads, GPU_TILE)
             for part, added in zip(x.split(band), attended.split(band), strict=True):
                 part += self.proj(added)
         for part in x.split(band):
@@ -171,13 +173,15 @@ class _Block(nn.Module):
         x = x.view(rows, columns, self.heads, q.shape[2], size, -1).permute(0, 3, 1, 4, 2, 5)
         return x.flatten(4).flatten(2, 3).flatten(0, 1)[:h, :w]
 
-    def _everywhere(self, qkv: Tensor) -> Tensor:
-        """Attention over the whole grid: (H, W, 3 D) -> (H, W, D)."""
+    def _everywhere(self, qkv: Tensor, heads: int, entries: int) -> Tensor:
+        """Attention over the whole grid, for so many heads and entries of their bias at a time.
+
+        (H, W, 3 D) -> (H, W, D)
+        """
         height, width, _ = qkv.shape
         q, k, v = qkv.view(1, height, width, 3, self.heads, -1).permute(3, 0, 4, 1, 2, 5).contiguous()
         k, v = k.flatten(2, 3), v.flatten(2, 3)
-        heads = 1 if qkv.is_cpu else self.heads
-        tile = max(1, (TILE if qkv.is_cpu else GPU_TILE) // (heads * width * height * width))
+        tile = max(1, entries // (heads * width * height * width))  # rows of queries
         attended = qkv.new_empty(height, width, self.heads, q.shape[-1])
         for head in range(0, self.heads, heads):
             some = slice(head, head + heads)
