@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.train_step import SMALL, synchronise
 from torch import Tensor, nn
 
 from benchmarks import report
-from benchmarks.train_step import SMALL, synchronise
 from opensam.models import checkpoints, zoo
 from opensam.models.sam import Sam, SamConfig
 

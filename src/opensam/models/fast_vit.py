@@ -52,7 +52,7 @@ class FastImageEncoderViT(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, 256, S/16, S/16), picture by picture: one fills the machine, and memory is that of one."""
+        """(B, 3, S, S) -> (B, 256, S/16, S/16), one picture at a time: that fills the machine, and bounds memory."""
         return torch.stack([self._embed(picture) for picture in pixels])
 
     def _embed(self, picture: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class _Linear(nn.Module):
 
 @cache
 def _onednn_linear() -> Any:
-    """oneDNN's linear layer where it is the faster one, else None.
+    """The linear layer of oneDNN where it is the faster one, else None.
 
     On AMD processors with AVX-512, `F.linear` (MKL) takes twice its time; with AVX2 alone oneDNN takes 1.1 times as
     long as MKL, and 1.5 times with its GELU. The operator is private, so it may go or change.
