@@ -72,8 +72,8 @@ def test_all_windows_and_all_heads_at_once_are_the_same(image_size: int, window_
     windows, everywhere = fast.blocks[0], fast.blocks[1]
     expected = join_windows(encoder.blocks[0].attn(split_windows(x[None], window_size)), grid)[0]
     torch.testing.assert_close(windows.proj(windows._in_windows(windows.qkv(x))), expected)
-    found = everywhere.proj(everywhere._everywhere(everywhere.qkv(x), everywhere.heads, 10**6))
-    torch.testing.assert_close(found, encoder.blocks[1].attn(x[None])[0])
+    found = everywhere.proj(everywhere._everywhere(x, len(x), everywhere.heads, 10**6))
+    torch.testing.assert_close(found, encoder.blocks[1].attn(encoder.blocks[1].norm1(x[None]))[0])
 
 
 def test_weights_of_the_same_type_are_shared_and_no_other_memory_is_held() -> None:

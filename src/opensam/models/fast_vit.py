@@ -7,6 +7,7 @@ the processor's cache, and global attention builds its bias for some queries at 
 Letters: (H, W) the grid of patches, D embedding width, d width of one head, n windows.
 """
 
+import math
 from functools import cache
 from typing import Any
 
@@ -147,8 +148,9 @@ class _Block(nn.Module):
             for part in x.split(band):
                 part += self.proj(self._in_windows(self.qkv(self.norm1(part))))
         else:
-            qkv = torch.cat([self.qkv(self.norm1(part)) for part in x.split(band)])
-            attended = self._everywhere(qkv, 1, TILE) if x.is_cpu else self._everywhere(qkv, self.heads, GPU_TILE)
+            attended = (
+                self._everywhere(x, band, 1, TILE) if x.is_cpu else self._everywhere(x, band, self.heads, GPU_TILE)
+            )
             for part, added in zip(x.split(band), attended.split(band), strict=True):
                 part += self.proj(added)
         for part in x.split(band):
@@ -167,40 +169,50 @@ class _Block(nn.Module):
             padded[:h, :w] = qkv
             qkv = padded
         windows = qkv.view(rows, size, columns, size, 3, self.heads, -1).permute(4, 0, 2, 5, 1, 3, 6)
-        q, k, v = windows.flatten(1, 2)  # each (n, heads, size, size, d)
-        q = q[:, :, :h]
-        x = self._attend(q, k.flatten(2, 3), v.flatten(2, 3), 0)
+        windows = windows.flatten(1, 2).to(self._attention_type(qkv))  # (3, n, heads, size, size, d)
+        q, (k, v) = windows[0, :, :, :h], windows[1:].flatten(3, 4)
+        bias = q.new_empty(q[..., 0].numel() * size**2)
+        x = self._attend(q, k, v, 0, bias)
         x = x.view(rows, columns, self.heads, q.shape[2], size, -1).permute(0, 3, 1, 4, 2, 5)
         return x.flatten(4).flatten(2, 3).flatten(0, 1)[:h, :w]
 
-    def _everywhere(self, qkv: Tensor, heads: int, entries: int) -> Tensor:
+    def _everywhere(self, x: Tensor, band: int, heads: int, entries: int) -> Tensor:
         """Attention over the whole grid, for so many heads and entries of their bias at a time.
 
-        (H, W, 3 D) -> (H, W, D)
+        (H, W, D) -> (H, W, D)
         """
-        height, width, _ = qkv.shape
-        q, k, v = qkv.view(1, height, width, 3, self.heads, -1).permute(3, 0, 4, 1, 2, 5).contiguous()
-        k, v = k.flatten(2, 3), v.flatten(2, 3)
+        height, width, dim = x.shape
+        dtype = self._attention_type(x)
+        qkv = x.new_empty(3, 1, self.heads, height, width, dim // self.heads, dtype=dtype)
+        for part, into in zip(x.split(band), qkv.split(band, dim=3), strict=True):
+            parts = self.qkv(self.norm1(part)).view(1, len(part), width, 3, self.heads, -1)
+            into.copy_(parts.permute(3, 0, 4, 1, 2, 5))
+        q, (k, v) = qkv[0], qkv[1:].flatten(3, 4)
         tile = max(1, entries // (heads * width * height * width))  # rows of queries
-        attended = qkv.new_empty(height, width, self.heads, q.shape[-1])
+        bias = q.new_empty(min(heads, self.heads) * min(tile, height) * width * height * width)
+        attended = q.new_empty(height, width, self.heads, q.shape[-1])
         for head in range(0, self.heads, heads):
             some = slice(head, head + heads)
             for row in range(0, height, tile):
-                x = self._attend(q[:, some, row : row + tile], k[:, some], v[:, some], row)
-                attended[row : row + tile, :, some] = x.view(heads, -1, width, x.shape[-1]).permute(1, 2, 0, 3)
+                found = self._attend(q[:, some, row : row + tile], k[:, some], v[:, some], row, bias)
+                attended[row : row + tile, :, some] = found.view(heads, -1, width, q.shape[-1]).permute(1, 2, 0, 3)
         return attended.flatten(2)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, row: int) -> Tensor:
-        """Attention of whole rows of queries from `row` on, with relative positions.
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, row: int, bias: Tensor) -> Tensor:
+        """Attention of whole rows of queries from `row` on, with relative positions; `bias` is memory for them.
 
         (n, heads, r, w, d), (n, heads, K, d), (n, heads, K, d) -> (n, heads, r * w, d)
         """
-        if q.is_cpu and q.dtype != torch.float64:
-            q, k, v = (one.to(CPU_ATTENTION) for one in (q, k, v))
         rows = torch.einsum("nhrcd,rkd->nhrck", q, self.rows[row : row + q.shape[2]].to(q.dtype))
         columns = torch.einsum("nhrcd,ckd->nhrck", q, self.columns.to(q.dtype))
-        bias = (rows[..., :, None] + columns[..., None, :]).flatten(4).flatten(2, 3)
-        return F.scaled_dot_product_attention(q.flatten(2, 3), k, v, attn_mask=bias)
+        shape = (*rows.shape, columns.shape[-1])
+        bias = bias[: math.prod(shape)].view(shape)
+        torch.add(rows[..., :, None], columns[..., None, :], out=bias)
+        return F.scaled_dot_product_attention(q.flatten(2, 3), k, v, attn_mask=bias.flatten(4).flatten(2, 3))
+
+    def _attention_type(self, x: Tensor) -> torch.dtype:
+        dtype = self.qkv.weight.dtype
+        return CPU_ATTENTION if x.is_cpu and dtype.itemsize < CPU_ATTENTION.itemsize else dtype
 
 
 class _Neck(nn.Module):
