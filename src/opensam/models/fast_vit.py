@@ -9,7 +9,7 @@ Letters: (H, W) the grid of patches, D embedding width, d width of one head, n w
 
 import math
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -223,7 +223,7 @@ class _Neck(nn.Module):
     def __init__(self, neck: Neck, dtype: torch.dtype) -> None:
         super().__init__()
         wide = torch.promote_types(dtype, torch.float32)
-        first, norm1, second, norm2 = neck
+        first, norm1, second, norm2 = cast(tuple[nn.Conv2d, LayerNorm2d, nn.Conv2d, LayerNorm2d], tuple(neck))
         self.linear = _Linear(first.weight.flatten(1), None, dtype)
         self.norm1, self.norm2 = _Norm(norm1, wide), _Norm(norm2, wide)
         self.register_buffer("convolution", second.weight.detach().to(dtype), persistent=False)
