@@ -29,8 +29,8 @@ CPU_ATTENTION = torch.float32
 class FastImageEncoderViT(nn.Module):
     """An `ImageEncoderViT` for inference only: pixels (B, 3, S, S) -> image embeddings (B, 256, S/16, S/16).
 
-    It shares the memory of all weights that have its type already, so later changes of the encoder show in one
-    part of it and not in the other: make a new one then. Norms, softmax and the sums of the blocks are float32.
+    Weights that already have the wanted type are shared with the encoder, the others are copies, and positions are
+    computed here: once the encoder has changed, make another. Norms, softmax and sums are float32.
 
     Args:
         encoder: the plain encoder.
@@ -47,8 +47,7 @@ class FastImageEncoderViT(nn.Module):
         self.patch_size = patches.kernel_size[0]
         self.patch_embed = _Linear(patches.weight.flatten(1), patches.bias, dtype)
         self.register_buffer("pos_embed", encoder.pos_embed.detach()[0].to(wide), persistent=False)
-        blocks = (block for block in encoder.blocks if isinstance(block, Block))
-        self.blocks = nn.ModuleList(_Block(block, (height, width), dtype) for block in blocks)
+        self.blocks = nn.ModuleList(_Block(cast("Block", block), (height, width), dtype) for block in encoder.blocks)
         self.neck = _Neck(encoder.neck, dtype)
 
     @torch.no_grad()
@@ -223,7 +222,7 @@ class _Neck(nn.Module):
     def __init__(self, neck: Neck, dtype: torch.dtype) -> None:
         super().__init__()
         wide = torch.promote_types(dtype, torch.float32)
-        first, norm1, second, norm2 = cast(tuple[nn.Conv2d, LayerNorm2d, nn.Conv2d, LayerNorm2d], tuple(neck))
+        first, norm1, second, norm2 = cast("tuple[nn.Conv2d, LayerNorm2d, nn.Conv2d, LayerNorm2d]", tuple(neck))
         self.linear = _Linear(first.weight.flatten(1), None, dtype)
         self.norm1, self.norm2 = _Norm(norm1, wide), _Norm(norm2, wide)
         self.register_buffer("convolution", second.weight.detach().to(dtype), persistent=False)
