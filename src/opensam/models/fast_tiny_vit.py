@@ -56,12 +56,12 @@ class FastTinyViT(nn.Module):
 
 
 class _Linear(nn.Module):
-    """A linear layer; weights in float64 come in, what `dtype` holds of them stays."""
+    """A linear layer with its own copy of the weights."""
 
     def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
         super().__init__()
-        self.weight = nn.Buffer(weight.to(dtype))
-        self.bias = nn.Buffer(bias.to(dtype))
+        self.weight = nn.Buffer(weight.to(dtype, copy=True))
+        self.bias = nn.Buffer(bias.to(dtype, copy=True))
 
     def forward(self, x: Tensor, *, gelu: bool = False, add: Tensor | None = None) -> Tensor:
         return fused.linear(x, self.weight, self.bias, gelu=gelu, add=add)
@@ -74,8 +74,8 @@ class _Conv(nn.Module):
         self, weight: Tensor, bias: Tensor, dtype: torch.dtype, *, stride: int = 1, groups: int = 1, gelu: bool = False
     ) -> None:
         super().__init__()
-        self.weight = nn.Buffer(weight.to(dtype, memory_format=torch.channels_last))
-        self.bias = nn.Buffer(bias.to(dtype))
+        self.weight = nn.Buffer(weight.to(dtype, copy=True, memory_format=torch.channels_last))
+        self.bias = nn.Buffer(bias.to(dtype, copy=True))
         self.stride, self.groups, self.gelu = stride, groups, gelu
 
     def forward(self, x: Tensor) -> Tensor:
