@@ -8,6 +8,7 @@ from opensam.eval.baselines import GrabCut
 from opensam.eval.segmenters import Answer, ClickSegmenter, SamSegmenter
 from opensam.eval.single_point import ClicksConfig, Progress, run_clicks, score_image
 from opensam.geometry import Resize
+from opensam.models.inference import for_inference
 from opensam.models.sam import Sam, SamConfig
 from opensam.models.tiny_vit import TinyViTConfig
 from opensam.prompts import Prompts

@@ -26,7 +26,9 @@ def test_the_model_stays_as_it_is_and_the_copy_shares_nothing_with_it(make_sam):
     sam = make_sam(0).train()
     encoder, before = sam.image_encoder, copy.deepcopy(sam.state_dict())
     fast = for_inference(sam, torch.bfloat16)
-    assert sam.training and sam.image_encoder is encoder and all(one.requires_grad for one in sam.parameters())
+    assert sam.training
+    assert sam.image_encoder is encoder
+    assert all(one.requires_grad for one in sam.parameters())
     for value in [*fast.parameters(), *fast.buffers()]:
         value.data.zero_()
     for name, value in sam.state_dict().items():

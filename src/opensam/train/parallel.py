@@ -66,10 +66,7 @@ def make_fabric(devices: int, nodes: int, strategy: Strategy, precision: Precisi
         # A round without clicks or logits leaves some parameters without gradient.
         chosen = DDPStrategy(find_unused_parameters=True)
     if precision == "auto":
-        chosen_by_fabric = (
-            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        )
-        precision = "bf16-mixed" if has_bfloat16(torch.device(chosen_by_fabric)) else "32-true"
+        precision = "bf16-mixed" if has_bfloat16(_device()) else "32-true"
     fabric = Fabric(devices=devices, num_nodes=nodes, precision=precision, strategy=chosen)
     environment = getattr(fabric.strategy, "cluster_environment", None)
     if nodes > 1 and started is None and isinstance(environment, LightningEnvironment):
@@ -79,6 +76,13 @@ def make_fabric(devices: int, nodes: int, strategy: Strategy, precision: Precisi
         )
     fabric.launch()
     return fabric
+
+
+def _device() -> torch.device:
+    """The kind of device that Fabric chooses."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def _shard(module: nn.Module, mesh: "DeviceMesh") -> nn.Module:
