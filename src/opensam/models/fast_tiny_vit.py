@@ -13,6 +13,7 @@ What differs from the plain one, which stays the reference:
 Letters: B images, H x W grid, C channels, N cells of a window, d channels of a head.
 """
 
+import copy
 from collections.abc import Iterator
 
 import torch
@@ -40,11 +41,10 @@ class FastTinyViT(nn.Module):
         super().__init__()
         first, _, second = encoder.patch_embed.seq
         self.patch_embed = nn.Sequential(_conv(first, dtype, gelu=True), _conv(second, dtype))
-        steps: list[nn.Module] = []
-        for stage in encoder.layers:
-            parts = [*stage.blocks] if stage.downsample is None else [*stage.blocks, stage.downsample]
-            steps += [_Block(part, dtype) if isinstance(part, TinyViTBlock) else _Wide(part, dtype) for part in parts]
-        self.steps = nn.Sequential(*steps)
+        parts = [
+            module for module in encoder.layers.modules() if isinstance(module, TinyViTBlock | MBConv | PatchMerging)
+        ]
+        self.steps = nn.Sequential(*(_step(part, dtype) for part in parts))
         self.neck = _Neck(encoder.neck, dtype)
         self.dtype = dtype
 
@@ -85,10 +85,8 @@ class _Conv(nn.Module):
 class _Wide(nn.Module):
     """`MBConv` or `PatchMerging`: 1x1, depthwise 3x3 and 1x1 convolution."""
 
-    def __init__(self, part: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, part: MBConv | PatchMerging, dtype: torch.dtype) -> None:
         super().__init__()
-        if not isinstance(part, MBConv | PatchMerging):
-            raise TypeError(f"expected MBConv or PatchMerging, got {type(part).__name__}")
         self.widen = _pointwise(part.conv1, dtype)
         self.depthwise = _conv(part.conv2, dtype, gelu=True)
         self.narrow = _pointwise(part.conv3, dtype)
@@ -169,24 +167,29 @@ class _Neck(nn.Module):
         super().__init__()
         first, norm1, second, norm2 = neck
         wide = torch.promote_types(dtype, torch.float32)
-        none = torch.zeros(len(first.weight), device=first.weight.device)
-        self.first = _Linear(first.weight.detach().flatten(1), none, dtype)
-        self.second = _Conv(second.weight.detach(), none, dtype)
-        self.norms = nn.ModuleList(_frozen(norm, wide) for norm in (norm1, norm2))
+        weights = [layer.get_parameter("weight").detach() for layer in (first, second)]
+        no_bias = weights[0].new_zeros(len(weights[0]))
+        self.first = _Linear(weights[0].flatten(1), no_bias, dtype)
+        self.second = _Conv(weights[1], no_bias, dtype)
+        self.norm1, self.norm2 = _frozen(norm1, wide), _frozen(norm2, wide)
         self.wide = wide
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, h, w, C) -> (B, 256, h, w)."""
-        norm1, norm2 = self.norms
-        x = self.second(norm1.channels_last(self.first(x).to(self.wide)).to(x.dtype))
-        return norm2.channels_last(x.to(self.wide)).permute(0, 3, 1, 2)
+        x = self.first(x)
+        x = self.second(self.norm1.channels_last(x.to(self.wide)).to(x.dtype))
+        return self.norm2.channels_last(x.to(self.wide)).permute(0, 3, 1, 2)
+
+
+def _step(part: TinyViTBlock | MBConv | PatchMerging, dtype: torch.dtype) -> nn.Module:
+    return _Block(part, dtype) if isinstance(part, TinyViTBlock) else _Wide(part, dtype)
 
 
 def _frozen(norm: nn.Module, dtype: torch.dtype) -> LayerNorm2d:
     """A copy that is not trained."""
-    copied = LayerNorm2d(len(norm.get_parameter("weight"))).to(norm.get_parameter("weight").device)
-    copied.load_state_dict(norm.state_dict())
-    return copied.to(dtype).requires_grad_(False)
+    if not isinstance(norm, LayerNorm2d):
+        raise TypeError(f"expected a LayerNorm2d, got {type(norm).__name__}")
+    return copy.deepcopy(norm).to(dtype).requires_grad_(False)
 
 
 def _folded(layer: ConvBn) -> tuple[Tensor, Tensor]:
