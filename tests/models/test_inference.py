@@ -47,6 +47,11 @@ def test_pixels_embeddings_and_masks_are_float32_in_every_smaller_type(sam, dtyp
     assert {pixels.dtype, embeddings.dtype, masks.dtype, iou.dtype, fast.dtype} == {torch.float32}
 
 
+def test_a_copy_of_a_copy_is_refused(sam):
+    with pytest.raises(ValueError, match="give the model it was made from"):
+        for_inference(for_inference(sam))
+
+
 def test_a_part_without_a_fast_path_is_copied(make_sam):
     sam = make_sam(0)
     sam.image_encoder = nn.Conv2d(3, 256, 16, 16)

@@ -152,9 +152,10 @@ class _Block(nn.Module):
         rows = self.biases[:, :height, :width].flatten(1, 2)  # (heads, N, s, s): of all keys of a whole window
         biases = rows[:, :, :height, :width].flatten(2)
         if n < self.window_size**2:
-            padding = torch.ones_like(rows[0, 0], dtype=torch.bool)
-            padding[:height, :width] = False
-            biases = torch.cat([biases, rows[:, :, padding].logsumexp(-1, keepdim=True)], -1)
+            inside = torch.zeros_like(rows[0, 0], dtype=torch.bool)
+            inside[:height, :width] = True
+            of_padding = rows.masked_fill(inside, -torch.inf).flatten(2).logsumexp(-1, keepdim=True)
+            biases = torch.cat([biases, of_padding], -1)
             _, key, value = self.qkv.bias.view(self.num_heads, 3, d).permute(1, 0, 2)
             k, v = (torch.cat([a, b[:, None].expand(count, -1, 1, d)], 2) for a, b in ((k, key), (v, value)))
         return attention(q, k, v, biases[None]).transpose(1, 2).reshape(count, n, dim)

@@ -30,7 +30,14 @@ def for_inference(sam: Sam, dtype: torch.dtype = torch.float32) -> Sam:
 
     Returns:
         the copy, in eval mode.
+
+    Raises:
+        ValueError: the model is such a copy.
     """
+    if any(type(part) in FAST.values() for part in sam.children()):
+        raise ValueError(
+            "expected a model that can be trained, got a copy for inference; give the model it was made from"
+        )
     wide = torch.promote_types(dtype, torch.float32)
     replaced = {id(part): FAST[type(part)](part, dtype) for part in sam.children() if type(part) in FAST}
     copied = copy.deepcopy(sam, dict[int, Any](replaced))  # what is in the dictionary counts as copied already
