@@ -195,10 +195,14 @@ def _frozen(norm: nn.Module, dtype: torch.dtype) -> LayerNorm2d:
 
 def _folded(layer: ConvBn) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution that does what the convolution and its batch norm did."""
-    mean, var = (layer.bn.get_buffer(name).double() for name in ("running_mean", "running_var"))
-    scale = layer.bn.weight.detach().double() / (var + layer.bn.eps).sqrt()
-    weight = layer.c.weight.detach().double() * scale[:, None, None, None]
-    return weight, layer.bn.bias.detach().double() - mean * scale
+    mean, var = (_exact(layer.bn.get_buffer(name)) for name in ("running_mean", "running_var"))
+    scale = _exact(layer.bn.weight) / (var + layer.bn.eps).sqrt()
+    return _exact(layer.c.weight) * scale[:, None, None, None], _exact(layer.bn.bias) - mean * scale
+
+
+def _exact(weight: Tensor) -> Tensor:
+    """Weights are put together in at least float32, whatever they are stored in."""
+    return weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
 
 
 def _conv(layer: nn.Module, dtype: torch.dtype, *, gelu: bool = False) -> _Conv:
@@ -218,9 +222,9 @@ def _linear(layer: nn.Linear, dtype: torch.dtype) -> _Linear:
 
 def _normed(norm: nn.LayerNorm, layer: nn.Linear, dtype: torch.dtype) -> _Linear:
     """A linear layer that takes over scale and shift of the norm before it."""
-    weight = layer.weight.detach().double()
-    bias = layer.bias.detach().double() + weight @ norm.bias.detach().double()
-    return _Linear(weight * norm.weight.detach().double(), bias, dtype)
+    weight = _exact(layer.weight)
+    bias = _exact(layer.bias) + weight @ _exact(norm.bias)
+    return _Linear(weight * _exact(norm.weight), bias, dtype)
 
 
 def _norm(x: Tensor, eps: float) -> Tensor:
