@@ -202,6 +202,17 @@ def test_a_click_gives_an_overlay_three_masks_and_a_record(predict, photo, weigh
         assert word in result.stdout
 
 
+def test_the_precision_is_that_of_the_predictor(predict, photo, weights, tmp_path):
+    found = {}
+    for name in ("bf16", "float32"):
+        assert predict("--point", "60,45", "--precision", name).exit_code == 0
+        predictor = Predictor(zoo.load(checkpoint=weights), name)
+        answer = predictor.predict(predictor.embed(photo), [(60, 45)])
+        found[name] = [one.predicted_iou for one in read_image_record(tmp_path / "out" / "photo.json").annotations]
+        assert found[name] == pytest.approx(answer.iou_predictions.tolist())
+    assert found["bf16"] != pytest.approx(found["float32"])
+
+
 def test_json_is_one_line_for_programs(predict, tmp_path):
     result = predict("--box", "10,10,80,70", "--multimask", "--json")
     assert result.exit_code == 0, result.output

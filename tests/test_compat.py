@@ -7,6 +7,7 @@ import torch
 from opensam import compat
 from opensam.compat import ResizeLongestSide, SamPredictor, build_sam, sam_model_registry
 from opensam.models.checkpoints import CheckpointError
+from opensam.models.inference import for_inference
 from opensam.models.sam import SamConfig
 from opensam.models.tiny_vit import TinyViTConfig
 from opensam.models.zoo import find
@@ -178,6 +179,13 @@ def test_predict_torch_takes_many_prompts(predictor):
     for n, box in enumerate(boxes.numpy()):
         alone, _, _ = predictor.predict(box=box, multimask_output=False)
         assert (masks[n].numpy() == alone).mean() > 0.999
+
+
+def test_the_model_for_inference_is_a_model_for_the_official_predictor(sam, predictor):
+    fast = SamPredictor(for_inference(sam, torch.float64))
+    fast.set_image(IMAGE)
+    for found, expected in zip(fast.predict(COORDS, LABELS), predictor.predict(COORDS, LABELS), strict=True):
+        assert np.allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 
 def test_bgr_pictures_are_turned_round(sam, predictor):

@@ -47,7 +47,7 @@ def test_embed_is_encode_of_the_resized_picture(predictor, sam, embedding):
     scaled = torch.from_numpy(resize.apply_image(picture())).permute(2, 0, 1)
     with torch.no_grad():
         expected = sam.encode(sam.preprocess(scaled))
-    assert torch.equal(embedding.embeddings, expected)
+    torch.testing.assert_close(embedding.embeddings, expected, rtol=1e-10, atol=1e-10)
     assert embedding.resize == resize
     assert embedding.model_name == predictor.model_name
     assert not embedding.embeddings.requires_grad
@@ -335,6 +335,33 @@ def test_the_model_name_follows_the_weights_and_not_their_precision(predictor, m
     assert Predictor(sam).model_name != predictor.model_name
 
 
+def test_embeddings_of_one_precision_serve_with_another(make_sam):
+    exact, rough = Predictor(make_sam(0).float(), "float32"), Predictor(make_sam(0).float(), "bf16")
+    assert exact.model_name == rough.model_name
+    embeddings = [one.embed(picture()) for one in (exact, rough)]
+    assert {one.embeddings.dtype for one in embeddings} == {torch.float32}
+    difference = (embeddings[0].embeddings - embeddings[1].embeddings).abs().mean()
+    assert 0 < difference < 0.02
+    for predictor in (exact, rough):
+        for embedding in embeddings:
+            assert predictor.predict(embedding, POINT).masks.shape == (3, H, W)
+
+
+def test_an_unknown_precision_is_refused(sam):
+    with pytest.raises(ValueError, match="expected the precision auto, float32 or bf16, got 'half'"):
+        Predictor(sam, "half")
+
+
+def test_a_predictor_keeps_the_weights_it_was_made_with(make_sam):
+    sam = make_sam(0)
+    predictor = Predictor(sam)
+    before = predictor.embed(picture()).embeddings
+    with torch.no_grad():
+        next(sam.image_encoder.parameters()).zero_()
+    assert torch.equal(predictor.embed(picture()).embeddings, before)
+    assert predictor.sam is sam
+
+
 # ---- predict_batch -----------------------------------------------------------------------------------------
 
 
@@ -375,13 +402,13 @@ def test_a_batch_of_any_prompts_gives_what_each_gives_alone(predictor, embedding
 
 def test_prompts_of_one_kind_are_decoded_together_over_all_pictures(predictor, embeddings, monkeypatch):
     calls = []
-    decode = predictor.sam.decode
+    decode = predictor.model.decode
 
     def counted(image_embeddings, prompts, multimask_output):
         calls.append((len(image_embeddings), prompts.count))
         return decode(image_embeddings, prompts, multimask_output)
 
-    monkeypatch.setattr(predictor.sam, "decode", counted)
+    monkeypatch.setattr(predictor.model, "decode", counted)
     points = [{"point_coords": [(n, n)], "image_index": n % 3} for n in range(10)]
     boxes = [{"boxes": (n, 0, n + 20, 30), "image_index": 1} for n in range(5)]
     predictor.predict_batch(embeddings, [item for pair in zip(points, boxes * 2, strict=True) for item in pair])
@@ -391,10 +418,10 @@ def test_prompts_of_one_kind_are_decoded_together_over_all_pictures(predictor, e
 def test_memory_is_bounded_by_chunks_that_do_not_change_the_answer(predictor, embeddings, monkeypatch):
     expected = predictor.predict_batch(embeddings, MIXED)
     seen = []
-    decode = predictor.sam.decode
+    decode = predictor.model.decode
     monkeypatch.setattr(module, "PROMPTS_AT_ONCE", 2)
     monkeypatch.setattr(module, "LOGITS_AT_ONCE", 1)
-    monkeypatch.setattr(predictor.sam, "decode", lambda e, p, m: seen.append(p.count) or decode(e, p, m))
+    monkeypatch.setattr(predictor.model, "decode", lambda e, p, m: seen.append(p.count) or decode(e, p, m))
     for answer, one in zip(predictor.predict_batch(embeddings, MIXED), expected, strict=True):
         assert_same(answer, one)
     assert max(seen) == 2
