@@ -138,7 +138,7 @@ class _Block(nn.Module):
         self.lin1 = _Linear(mlp.lin1.weight, mlp.lin1.bias, dtype)
         self.lin2 = _Linear(mlp.lin2.weight, mlp.lin2.bias, dtype)
         for name, size, table in (("rows", height, attention.rel_pos_h), ("columns", width, attention.rel_pos_w)):
-            self.register_buffer(name, relative_positions(size, table.detach().to(wide)).to(dtype), persistent=False)
+            self.register_buffer(name, relative_positions(size, table.detach().to(wide)), persistent=False)
 
     def forward(self, x: Tensor) -> None:
         """Adds attention, then the feed-forward part, to x (H, W, D)."""
