@@ -17,6 +17,7 @@ Constants: a softmax over image tokens does not see what is the same for all of 
 a constant through. The weights of a head sum to one over its tokens, so c / H added to every vector adds c.
 """
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -83,7 +84,7 @@ class FastMaskDecoder(nn.Module):
     prompt with a mask is an image of its own here, and takes about as long as in the plain decoder.
 
     Args:
-        decoder: its weights are shared, and those of image tokens are taken together as they are now.
+        decoder: its weights are copied, and those of image tokens are taken together, as they are now.
         dtype: of matrix products over image tokens. Softmax, norms and results have the type of the weights.
     """
 
@@ -100,6 +101,8 @@ class FastMaskDecoder(nn.Module):
 
     def __init__(self, decoder: MaskDecoder, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
+        # A copy, 16 MB: the parts are made to hold still, which must not happen to a model in training.
+        decoder = copy.deepcopy(decoder).to(torch.promote_types(dtype, torch.float32)).requires_grad_(False).eval()
         self.dtype = dtype
         self.transformer = decoder.transformer
         self.iou_token, self.mask_tokens = decoder.iou_token, decoder.mask_tokens
