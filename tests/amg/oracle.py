@@ -48,7 +48,9 @@ class Oracle(Sam):
         columns, rows = (prompts.point_coords[:, 0] / 4).long().clamp(max=SIDE // 4 - 1).T
         colours = cells[0, :, rows, columns].T
         scores = torch.tensor([0.95, 0.85, 0.1]).expand(prompts.count, 3)
-        return Attended(scores, colours[:, None].expand(-1, 3, -1), cells.expand(prompts.count, -1, -1, -1), (1, 1), range(3))
+        return Attended(
+            scores, colours[:, None].expand(-1, 3, -1), cells.expand(prompts.count, -1, -1, -1), (1, 1), range(3)
+        )
 
     def masks(self, attended: Attended, chosen: Tensor | None = None) -> Tensor:
         self.drawn += len(chosen)
@@ -62,7 +64,8 @@ class Blobs(Oracle):
 
     def attend(self, image_embeddings: Tensor, prompts: Prompts, multimask_output: bool) -> Attended:
         points = prompts.point_coords[:, 0]
-        scores = torch.stack([(points[:, 0] * a + points[:, 1] * b) % 1 for a, b in ((3.1, 7.7), (1.3, 2.9), (9.2, 0.4))], dim=1)
+        x, y = points.T
+        scores = torch.stack([(x * a + y * b) % 1 for a, b in ((3.1, 7.7), (1.3, 2.9), (9.2, 0.4))], dim=1)
         return Attended(scores, points, points, (1, 1), range(3))
 
     def masks(self, attended: Attended, chosen: Tensor | None = None) -> Tensor:

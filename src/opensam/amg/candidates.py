@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from opensam.amg.config import AmgConfig
 from opensam.amg.edges import Edges, find_edges, join_edges
 from opensam.geometry import Box, Resize, touches_crop_edge
 from opensam.image import Rgb
-from opensam.masks import mask_to_box, stability_score
+from opensam.masks import mask_to_box
 from opensam.models.sam import Sam
 from opensam.predictor import Predictor
 from opensam.prompts import FOREGROUND, Prompts
@@ -130,7 +131,7 @@ class _Crop:
         hopeful = self._hopeful(low_res_masks, config)
         boxes = self._boxes(low_res_masks, config)
         for number, score, hope, box, low_res_mask in zip(
-            numbers.tolist(), scores[passing].tolist(), hopeful.tolist(), boxes, low_res_masks, strict=True
+            numbers.tolist(), scores[passing].tolist(), hopeful, boxes, low_res_masks, strict=True
         ):
             if not hope:
                 continue
@@ -138,14 +139,26 @@ class _Crop:
             if candidate := self._restore(low_res_mask, box, score, (x, y), config):
                 yield candidate
 
-    def _hopeful(self, low_res_masks: Tensor, config: AmgConfig) -> Tensor:
-        """Which of (K, h, w) masks may be stable enough, judged on the grid; (K,)."""
-        if config.stability_score_thresh <= 0:
-            return torch.ones(len(low_res_masks), dtype=torch.bool)
-        height, width = (math.ceil(side / 4) for side in self.resize.input_size)
-        inside = low_res_masks[:, :height, :width]
-        threshold, offset = self.sam.mask_threshold, config.stability_score_offset
-        return stability_score(inside, threshold, offset) >= 0
+    def _hopeful(self, low_res_masks: Tensor, config: AmgConfig) -> list[bool]:
+        """Which of (K, h, w) masks may be stable enough, judged on the grid: who is out could not have passed.
+
+        A logit of the picture is a mean of those of its cell and of the eight around it. So a pixel can be above the
+        upper threshold only if one of the nine is, and must be above the lower one if all nine are.
+        """
+        rows, columns = (self._pixels_of_cells(axis, low_res_masks.shape[1 + axis]) for axis in (0, 1))
+        threshold, offset, kernel = self.sam.mask_threshold, config.stability_score_offset, np.ones((3, 3), np.uint8)
+        upper = (low_res_masks > threshold + offset - ROUNDING).cpu().numpy().view(np.uint8)
+        lower = (low_res_masks > threshold - offset + ROUNDING).cpu().numpy().view(np.uint8)
+        most = [rows @ cv2.dilate(cells, kernel) @ columns for cells in upper]
+        least = [rows @ cv2.erode(cells, kernel) @ columns for cells in lower]
+        limit = config.stability_score_thresh - ROUNDING
+        return [inner >= limit * outer for inner, outer in zip(most, least, strict=True)]
+
+    def _pixels_of_cells(self, axis: int, cells: int) -> NDArray[np.float64]:
+        """How many rows (axis 0) or columns (axis 1) of the crop lie in each of those of the grid; sums to H or W."""
+        side, input_side = self.resize.original_size[axis], self.resize.input_size[axis]
+        cell = (np.arange(side) + 0.5) * (input_side / side) // 4
+        return np.bincount(cell.astype(np.int64), minlength=cells).astype(np.float64)
 
     def _boxes(self, low_res_masks: Tensor, config: AmgConfig) -> list[Box]:
         """For each of (K, h, w) masks the part of the crop, XYXY half open, outside of which nothing counts."""
@@ -159,7 +172,7 @@ class _Crop:
     ) -> Candidate | None:
         """The mask (h, w) in the picture, if it passes."""
         threshold, offset, (left, top) = self.sam.mask_threshold, config.stability_score_offset, self.box[:2]
-        inner = outer = area = 0
+        inner = outer = 0
         parts: list[Edges] = []
         rows = np.zeros(box[3] - box[1], dtype=np.bool_)
         for x, logits in self.resize.restore_strips(low_res_mask, box):
@@ -171,8 +184,8 @@ class _Crop:
             parts.append(find_edges(mask, left + x, top + box[1], self.size[0]))
         edges = join_edges(parts)
         # Divided in float32 as in the official code, so that the same masks pass.
-        stability = np.float32(inner) / np.float32(max(1, outer))
-        if not len(edges) or (0 < config.stability_score_thresh and stability < np.float32(config.stability_score_thresh)):
+        stability, limit = np.float32(inner) / np.float32(max(1, outer)), np.float32(config.stability_score_thresh)
+        if not len(edges) or (limit > 0 and stability < limit):
             return None
         area = int((edges[1::2] - edges[::2]).sum())
         ys = np.flatnonzero(rows) + top + box[1]

@@ -66,7 +66,7 @@ class AmgConfig(Config):
             raise ValueError("expected points_per_side or point_grids, got neither")
         if self.point_grids is not None and len(self.point_grids) != self.crop_n_layers + 1:
             raise ValueError(
-                f"expected {self.crop_n_layers + 1} point_grids, one for the picture and one for each of crop_n_layers, "
+                f"expected {self.crop_n_layers + 1} point_grids, one for the picture and one per layer of crops, "
                 f"got {len(self.point_grids)}"
             )
         return self

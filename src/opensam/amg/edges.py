@@ -32,7 +32,7 @@ def join_edges(parts: Sequence[Edges]) -> Edges:
 
 
 def count_runs(edges: Edges, size: tuple[int, int]) -> list[int]:
-    """The lengths of the runs, outside and inside in turn, of a picture of `size` (H, W): COCO's uncompressed counts."""
+    """COCO's uncompressed counts: the lengths of the runs, outside and inside in turn, in a picture of `size`."""
     height, width = size
     runs: list[int] = np.diff(np.concatenate([[0], edges, [height * width]])).tolist()
     return runs[:-1] if runs[-1] == 0 else runs  # the mask has the last pixel

@@ -92,16 +92,16 @@ def _clean_one(candidate: Candidate, size: tuple[int, int], min_area: int) -> tu
     """A mask without small regions, and whether it had any."""
     height, width = size
     x0, y0, x1, y1 = candidate.box
-    # Around the mask this much is enough: beyond its box, no region of the outside that meets the window is cut
-    # below min_area.
-    window = (max(0, x0 - min_area), max(0, y0 - min_area), min(width, x1 + 1 + min_area), min(height, y1 + 1 + min_area))
+    # This much around the mask is enough: a region that the window cuts has min_area pixels in it.
+    left, top = max(0, x0 - min_area), max(0, y0 - min_area)
+    window = (left, top, min(width, x1 + 1 + min_area), min(height, y1 + 1 + min_area))
     mask = paint_edges(candidate.edges, window, height)
     cleaned = remove_small_regions(remove_small_regions(mask, min_area, "holes"), min_area, "islands")
     area = int(np.count_nonzero(cleaned))
     if np.array_equal(cleaned, mask):
         return candidate, area < min_area  # a single small island stays, and counts as cleaned (official code)
-    edges = find_edges(cleaned, window[0], window[1], height)
-    box = mask_to_box(cleaned) + np.tile(window[:2], 2)
+    edges = find_edges(cleaned, left, top, height)
+    box = mask_to_box(cleaned) + (left, top, left, top)
     return replace(candidate, edges=edges, box=tuple(box.tolist()), area=area), True
 
 

@@ -8,15 +8,15 @@ Coordinates, frames, shapes and the order of candidates are the official ones. N
 
 from opensam.compat.automatic_mask_generator import SamAutomaticMaskGenerator
 from opensam.compat.model import (
-    Sam,
+    Sam as Sam,
     build_sam,
     build_sam_vit_b,
     build_sam_vit_h,
     build_sam_vit_l,
-    build_sam_vit_t,
     sam_model_registry,
 )
-from opensam.compat.predictor import ResizeLongestSide, SamPredictor
+from opensam.compat.predictor import ResizeLongestSide as ResizeLongestSide
+from opensam.compat.predictor import SamPredictor
 
 __all__ = [
     "SamAutomaticMaskGenerator",
