@@ -101,8 +101,9 @@ def _clean_one(candidate: Candidate, size: tuple[int, int], min_area: int) -> tu
     if np.array_equal(cleaned, mask):
         return candidate, area < min_area  # a single small island stays, and counts as cleaned (official code)
     edges = find_edges(cleaned, left, top, height)
-    box = mask_to_box(cleaned) + (left, top, left, top)
-    return replace(candidate, edges=edges, box=tuple(box.tolist()), area=area), True
+    x0, y0, x1, y1 = mask_to_box(cleaned).tolist()
+    box = (left + x0, top + y0, left + x1, top + y1)
+    return replace(candidate, edges=edges, box=box, area=area), True
 
 
 def _record(candidate: Candidate, number: int, size: tuple[int, int]) -> MaskRecord:

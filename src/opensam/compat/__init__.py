@@ -6,17 +6,13 @@ Coordinates, frames, shapes and the order of candidates are the official ones. N
 `opensam.MaskGenerator`.
 """
 
+from opensam.compat import model, predictor
 from opensam.compat.automatic_mask_generator import SamAutomaticMaskGenerator
-from opensam.compat.model import (
-    Sam as Sam,
-    build_sam,
-    build_sam_vit_b,
-    build_sam_vit_h,
-    build_sam_vit_l,
-    sam_model_registry,
-)
-from opensam.compat.predictor import ResizeLongestSide as ResizeLongestSide
+from opensam.compat.model import build_sam, build_sam_vit_b, build_sam_vit_h, build_sam_vit_l, sam_model_registry
 from opensam.compat.predictor import SamPredictor
+
+# Names that old scripts may look for, and few should: not in __all__.
+Sam, build_sam_vit_t, ResizeLongestSide = model.Sam, model.build_sam_vit_t, predictor.ResizeLongestSide
 
 __all__ = [
     "SamAutomaticMaskGenerator",
