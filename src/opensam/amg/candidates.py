@@ -32,6 +32,9 @@ from opensam.prompts import FOREGROUND, Prompts
 PROMPTS_AT_ONCE = 16
 # A logit of the picture is a mean of logits of the grid, up to rounding.
 ROUNDING = 1e-3
+# If `object_aware`, a point is left out when the masks of so many other clicks lie over it. One is too few: of several
+# clicks on a thing, the generator keeps the best mask.
+ENOUGH = 4
 _LEVELS = 12  # of `coarse_to_fine`: grids have at most some hundred points along a side
 
 
@@ -95,23 +98,24 @@ class _Crop:
         fixed = config.object_aware or self.sam.device.type == "cpu"
         at_once = min(config.points_per_batch, PROMPTS_AT_ONCE) if fixed else config.points_per_batch
         found: list[Candidate] = []
-        left = np.array(order, dtype=np.int64)
+        left, covers = np.array(order, dtype=np.int64), np.zeros(len(points), dtype=np.int64)
         while len(left):
             numbers, left = left[:at_once], left[at_once:]
             new = list(self._decode(points[numbers], config))
             found += new
             if config.object_aware:
-                left = left[~self._inside(points[left], _smallest(new))]
+                covers += self._covers(points, _smallest(new))
+                left = left[covers[left] < ENOUGH]
         return found
 
-    def _inside(self, points: NDArray[np.float64], candidates: Iterable[Candidate]) -> NDArray[np.bool_]:
-        """Which points (N, 2) of the crop lie in one of the masks."""
+    def _covers(self, points: NDArray[np.float64], candidates: Iterable[Candidate]) -> NDArray[np.int64]:
+        """In how many of the masks each of the points (N, 2) of the crop lies."""
         columns, rows = (points + self.box[:2]).astype(np.int64).T
         pixels = columns * self.size[0] + rows
-        inside = np.zeros(len(points), dtype=np.bool_)
+        covers = np.zeros(len(points), dtype=np.int64)
         for candidate in candidates:
-            inside |= np.searchsorted(candidate.edges, pixels, side="right") % 2 == 1
-        return inside
+            covers += np.searchsorted(candidate.edges, pixels, side="right") % 2
+        return covers
 
     @torch.no_grad()
     def _decode(self, points: NDArray[np.float64], config: AmgConfig) -> Iterator[Candidate]:

@@ -33,8 +33,8 @@ class AmgConfig(Config):
         drop_small_masks: masks whose every island is smaller than that go too (paper, B; officially the largest
             island stays).
         max_area_fraction: masks that cover at least this part of the picture go; None: they stay, as officially.
-        object_aware: grid points inside masks found before are left out. Several times less work, nearly the same
-            masks.
+        object_aware: grid points that several masks found before lie over are left out. Several times less work; how
+            many masks it costs depends on the model, see docs/benchmarks.md.
     """
 
     points_per_side: int | None = Field(32, ge=1)
