@@ -167,6 +167,7 @@ def test_points_are_ordered_from_coarse_to_fine():
         ({"points_per_side": 0}, "points_per_side"),
         ({"points_per_side": None}, "expected points_per_side or point_grids"),
         ({"point_grids": [[(0.5, 0.5)]], "crop_n_layers": 1}, "expected 2 point_grids"),
+        ({"point_grids": [[(50, 0.5)]]}, "divide by the width"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(oracle, settings, message):

@@ -69,6 +69,8 @@ class AmgConfig(Config):
                 f"expected {self.crop_n_layers + 1} point_grids, one for the picture and one per layer of crops, "
                 f"got {len(self.point_grids)}"
             )
+        if not all(0 <= side <= 1 for grid in self.point_grids or () for point in grid for side in point):
+            raise ValueError("expected points (x, y) of point_grids in [0, 1]; divide by the width and the height")
         return self
 
     def grid(self, layer: int) -> np.ndarray:

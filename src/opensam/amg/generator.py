@@ -25,7 +25,8 @@ from opensam.records import MaskRecord
 class MaskGenerator:
     """Masks of everything in a picture.
 
-    Memory above the model and the picture does not grow with the picture; see docs/benchmarks.md.
+    Memory above the model and the picture does not grow with the picture, see docs/benchmarks.md. Only the cleaning of
+    small regions needs some bytes for each pixel of the part of the picture that one mask covers.
 
     Args:
         predictor: of the model.
