@@ -156,7 +156,7 @@ class _Crop:
         most = [rows @ cv2.dilate(cells, kernel) @ columns for cells in upper]
         least = [rows @ cv2.erode(cells, kernel) @ columns for cells in lower]
         limit = config.stability_score_thresh - ROUNDING
-        return [inner >= limit * outer for inner, outer in zip(most, least, strict=True)]
+        return [bool(inner >= limit * outer) for inner, outer in zip(most, least, strict=True)]
 
     def _pixels_of_cells(self, axis: int, cells: int) -> NDArray[np.float64]:
         """How many rows (axis 0) or columns (axis 1) of the crop lie in each of those of the grid; sums to H or W."""
@@ -181,8 +181,8 @@ class _Crop:
         rows = np.zeros(box[3] - box[1], dtype=np.bool_)
         for x, logits in self.resize.restore_strips(low_res_mask, box):
             values = logits.cpu().numpy()
-            inner += np.count_nonzero(values > threshold + offset)
-            outer += np.count_nonzero(values > threshold - offset)
+            inner += int(np.count_nonzero(values > threshold + offset))
+            outer += int(np.count_nonzero(values > threshold - offset))
             mask = values > threshold
             rows |= mask.any(axis=1)
             parts.append(find_edges(mask, left + x, top + box[1], self.size[0]))

@@ -37,20 +37,20 @@ class AmgConfig(Config):
             many masks it costs depends on the model, see docs/benchmarks.md.
     """
 
-    points_per_side: int | None = Field(32, ge=1)
-    points_per_batch: int = Field(64, ge=1)
+    points_per_side: int | None = Field(default=32, ge=1)
+    points_per_batch: int = Field(default=64, ge=1)
     pred_iou_thresh: float = 0.88
     stability_score_thresh: float = 0.95
-    stability_score_offset: float = Field(1.0, ge=0)
-    box_nms_thresh: float = Field(0.7, ge=0)
-    crop_n_layers: int = Field(0, ge=0, le=6)
-    crop_nms_thresh: float = Field(0.7, ge=0)
-    crop_overlap_ratio: float = Field(512 / 1500, ge=0, lt=1)
-    crop_n_points_downscale_factor: int = Field(1, ge=1)
+    stability_score_offset: float = Field(default=1.0, ge=0)
+    box_nms_thresh: float = Field(default=0.7, ge=0)
+    crop_n_layers: int = Field(default=0, ge=0, le=6)
+    crop_nms_thresh: float = Field(default=0.7, ge=0)
+    crop_overlap_ratio: float = Field(default=512 / 1500, ge=0, lt=1)
+    crop_n_points_downscale_factor: int = Field(default=1, ge=1)
     point_grids: tuple[Grid, ...] | None = None
-    min_mask_region_area: int = Field(0, ge=0)
+    min_mask_region_area: int = Field(default=0, ge=0)
     drop_small_masks: bool = False
-    max_area_fraction: float | None = Field(None, gt=0)
+    max_area_fraction: float | None = Field(default=None, gt=0)
     object_aware: bool = False
 
     @pydantic.field_validator("point_grids", mode="before")
