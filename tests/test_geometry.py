@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from opensam import geometry
 from opensam.geometry import Resize, box_area, box_iou
 
 
@@ -187,3 +188,75 @@ def test_box_iou_of_each_pair():
     expected = torch.tensor([[1.0, 1 / 7, 0.0], [1 / 7, 1.0, 0.0], [0.0, 0.0, 0.0]])
     torch.testing.assert_close(box_iou(boxes, boxes), expected)
     assert box_iou(boxes[:1], boxes).shape == (1, 3)
+
+
+# ---- parts of masks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(150, 230), (300, 170), (700, 131), (129, 1100), (100, 400)])
+@pytest.mark.parametrize("strip", [1, 2**22])
+def test_strips_are_the_bits_of_whole_masks(size, strip, monkeypatch):
+    monkeypatch.setattr(geometry, "STRIP_PIXELS", strip * size[0] * 9)
+    resize = Resize(size, 256)
+    low_res_mask = torch.randn(64, 64, generator=torch.Generator().manual_seed(0)) * 5
+    whole = resize.restore_masks(low_res_mask[None, None])[0, 0]
+    height, width = size
+    for box in ((0, 0, width, height), (5, 0, 9, 30), (width - 40, height - 3, width, height), (60, 70, 61, 71)):
+        x0, y0, x1, y1 = box
+        xs, parts = zip(*resize.restore_strips(low_res_mask, box), strict=True)
+        assert torch.equal(torch.cat(parts, dim=1), whole[y0:y1, x0:x1])
+        assert list(xs) == [x0, *(x0 + np.cumsum([part.shape[1] for part in parts])[:-1]).tolist()]
+
+
+@pytest.mark.parametrize("size", [(150, 230), (500, 170), (64, 256), (20, 31)])
+def test_nothing_of_a_cell_lies_beyond_its_reach(size):
+    resize = Resize(size, 256)
+    for cell in ((0, 0), (3, 7), (20, 30), (39, 63), (63, 21), (63, 63)):
+        low_res_mask = torch.zeros(64, 64)
+        low_res_mask[cell] = 1.0
+        changed = resize.restore_masks(low_res_mask[None, None])[0, 0] > 0
+        x0, y0, x1, y1 = resize.reach((cell[1], cell[0], cell[1] + 1, cell[0] + 1))
+        changed[y0:y1, x0:x1] = False
+        assert not changed.any()
+        assert 0 <= x0 <= x1 <= size[1]
+        assert 0 <= y0 <= y1 <= size[0]
+
+
+# ---- grids, crops, suppression -----------------------------------------------------------------------------
+
+
+def test_points_are_spread_evenly_row_by_row():
+    assert geometry.point_grid(2).tolist() == [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
+    assert geometry.point_grid(1).tolist() == [[0.5, 0.5]]
+
+
+def test_crops_overlap_and_cover_the_picture_as_in_the_official_code():
+    crops = geometry.crop_boxes((1500, 2250), 2, 512 / 1500)
+    assert [layer for _, layer in crops] == [0] + [1] * 4 + [2] * 16
+    assert crops[0][0] == (0, 0, 2250, 1500)
+    # overlap 512: (512 + 2250) / 2 = 1381 wide, (512 + 1500) / 2 = 1006 high
+    assert [box for box, _ in crops[1:5]] == [
+        (0, 0, 1381, 1006), (0, 494, 1381, 1500), (869, 0, 2250, 1006), (869, 494, 2250, 1500),
+    ]  # fmt: skip
+    covered = np.zeros((1500, 2250), dtype=int)
+    for (x0, y0, x1, y1), _ in crops[5:]:
+        covered[y0:y1, x0:x1] += 1
+    assert covered.min() >= 1
+    assert len(geometry.crop_boxes((1, 1), 2, 0.3)) == 3  # no crop is empty
+
+
+def test_suppression_keeps_the_best_of_each_heap_and_the_earlier_of_equals():
+    boxes = torch.tensor([[0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10], [0, 0, 10, 10], [5, 5, 5, 5], [5, 5, 5, 5]])
+    scores = torch.tensor([0.5, 0.9, 0.7, 0.9, 0.1, 0.1])
+    assert geometry.box_nms(boxes, scores, 0.7).tolist() == [1, 2, 4, 5]  # boxes without an area overlap nothing
+    assert geometry.box_nms(boxes, scores, 0.9).tolist() == [1, 3, 2, 4, 5]  # an IoU of just 0.9 is not larger
+    assert geometry.box_nms(boxes[:0], scores[:0], 0.7).tolist() == []
+
+
+def test_a_box_at_a_side_of_a_crop_is_seen_except_where_the_picture_ends_too():
+    crop, size = (0, 100, 500, 600), (600, 1000)
+    assert not geometry.touches_crop_edge((0, 200, 300, 599), crop, size)
+    assert geometry.touches_crop_edge((0, 120, 300, 599), crop, size)
+    assert not geometry.touches_crop_edge((0, 121, 300, 599), crop, size)
+    assert geometry.touches_crop_edge((100, 200, 480, 300), crop, size)
+    assert not geometry.touches_crop_edge((100, 200, 479, 300), crop, size)

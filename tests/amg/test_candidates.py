@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import torch
+from oracle import Blobs
+
+from opensam.amg import AmgConfig
+from opensam.amg.candidates import _Crop
+from opensam.geometry import Resize
+from opensam.masks import stability_score
+from opensam.prompts import Prompts
+
+
+@pytest.mark.parametrize("size", [(150, 200), (401, 333), (30, 90)])
+def test_who_is_out_on_the_grid_could_not_have_passed(size):
+    blobs, resize = Blobs(), Resize(size, 256)
+    points = torch.rand(16, 1, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor(resize.input_size[::-1])
+    attended = blobs.attend(torch.zeros(1, 3, 256, 256), Prompts(points, torch.ones(16, 1)), multimask_output=True)
+    low_res_masks = blobs.masks(attended, torch.arange(16))
+    low_res_masks = torch.cat([low_res_masks, low_res_masks * 0.2], dim=1)  # the flatter, the less stable
+    crop = _Crop(blobs, torch.zeros(1), resize, (0, 0, size[1], size[0]), size)
+    exact = stability_score(resize.restore_masks(low_res_masks)).flatten()
+    for thresh in (0.5, 0.95):
+        hopeful = torch.tensor(crop._hopeful(low_res_masks.flatten(0, 1), AmgConfig(stability_score_thresh=thresh)))
+        assert not (exact[~hopeful] >= thresh).any()
+    assert (~hopeful).sum() > (exact < 0.95).sum() / 4  # and many are out
+
+
+def test_the_pixels_of_all_cells_are_the_picture():
+    for size in ((150, 200), (7, 400), (1, 1), (683, 1024)):
+        crop = _Crop(Blobs(), torch.zeros(1), Resize(size, 256), (0, 0, size[1], size[0]), size)
+        for axis in (0, 1):
+            assert crop._pixels_of_cells(axis, 64).sum() == size[axis]
+            assert len(crop._pixels_of_cells(axis, 64)) == 64
+
+
+def test_clicks_are_in_pixels_of_the_picture_and_float32_for_the_model():
+    seen = []
+
+    class Model(Blobs):
+        def attend(self, image_embeddings, prompts, multimask_output):
+            seen.append(prompts.point_coords)
+            return super().attend(image_embeddings, prompts, multimask_output)
+
+    crop = _Crop(Model(), torch.zeros(1, 3, 256, 256), Resize((100, 128), 256), (30, 50, 158, 150), (300, 400))
+    found = crop.segment(np.array([[64.0, 50.0]]), AmgConfig(pred_iou_thresh=0, stability_score_thresh=0.1))
+    assert seen[0].tolist() == [[[128.0, 100.0]]]
+    assert seen[0].dtype == torch.float32
+    assert {one.point for one in found} == {(94.0, 100.0)}
+    assert {one.crop_box for one in found} == {(30, 50, 158, 150)}
