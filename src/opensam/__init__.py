@@ -14,16 +14,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from opensam.amg import AmgConfig, MaskGenerator
     from opensam.models.sam import Sam
     from opensam.models.zoo import list_models, load
     from opensam.predictor import ImageEmbedding, Prediction, Predictor
     from opensam.prompts import Prompts
 
 __version__ = "0.1.0"
-__all__ = ["ImageEmbedding", "Prediction", "Predictor", "Prompts", "Sam", "list_models", "load"]
+__all__ = [
+    "AmgConfig",
+    "ImageEmbedding",
+    "MaskGenerator",
+    "Prediction",
+    "Predictor",
+    "Prompts",
+    "Sam",
+    "list_models",
+    "load",
+]
 
 _HOMES = {
+    "AmgConfig": "opensam.amg",
     "ImageEmbedding": "opensam.predictor",
+    "MaskGenerator": "opensam.amg",
     "Prediction": "opensam.predictor",
     "Predictor": "opensam.predictor",
     "Prompts": "opensam.prompts",

@@ -9,7 +9,9 @@ Points are (x, y) and boxes XYXY, both in pixels; sizes are (H, W). Letters: H, 
 P prompts, C masks per prompt, h, w the low-resolution mask grid, N and M boxes.
 """
 
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,6 +22,14 @@ from PIL import Image
 from torch.nn import functional
 
 Coordinates = TypeVar("Coordinates", NDArray[Any], torch.Tensor)
+Box = tuple[int, int, int, int]
+
+# Logits that `restore_strips` has in the original frame at once: 16 MB as float32.
+STRIP_PIXELS = 2**22
+# Pixels from a border that count as touching it (official code).
+EDGE_TOLERANCE = 20
+# torch has another kernel, which rounds otherwise, for results whose two sides add up to no more than this.
+_SMALL_RESULT = 128
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,57 @@ class Resize:
         square = _interpolate(low_res_masks, (self.image_size, self.image_size))
         return _interpolate(square[..., :height, :width], self.original_size)
 
+    def reach(self, low_res_box: Box) -> Box:
+        """The part of the picture whose logits depend on some cells of a low-resolution mask.
+
+        Args:
+            low_res_box: XYXY of the cells, half open, on the (h, w) grid of image_size / 4.
+
+        Returns:
+            XYXY, half open, in the original frame, a few pixels generous; without pixels where the cells are padding.
+        """
+        sides = []
+        for first, last, input_side, side in zip(
+            low_res_box[:2], low_res_box[2:], self.input_size[::-1], self.original_size[::-1], strict=True
+        ):
+            ratio = input_side / side
+            start = min(side, max(0, math.floor((4 * first - 4.5) / ratio - 0.5)))
+            sides.append((start, min(side, math.ceil((4 * last + 4.5) / ratio + 0.5))))
+        (x0, x1), (y0, y1) = sides
+        return x0, y0, max(x0, x1), max(y0, y1)
+
+    def restore_strips(self, low_res_mask: torch.Tensor, box: Box) -> Iterator[tuple[int, torch.Tensor]]:
+        """A part of what `restore_masks` gives, bit for bit, for a fraction of the work and of the memory.
+
+        Both of its interpolations look at two neighbours, and both sum up along x first. So rows of the first and
+        rows of the second can be left out before, columns of the second after the sums along x.
+
+        Args:
+            low_res_mask: (h, w) logits over the whole square, h = w = image_size / 4.
+            box: XYXY, half open, the part of the picture.
+
+        Yields:
+            From left to right strips of the part: x of the first column, and (y1 - y0, n) logits. A strip has at
+            most `STRIP_PIXELS` pixels, or one column.
+        """
+        x0, y0, x1, y1 = box
+        (height, width), (rows, columns) = self.original_size, self.input_size
+        if min(height, width, self.image_size) <= _SMALL_RESULT:
+            yield x0, self.restore_masks(low_res_mask[None, None])[0, 0, y0:y1, x0:x1]
+            return
+        ratio = rows / height
+        top = max(0, math.floor((y0 + 0.5) * ratio - 0.5) - 1)
+        bottom = min(rows, math.floor((y1 - 0.5) * ratio - 0.5) + 3)
+        first, last = max(0, top // 4 - 1), min(len(low_res_mask), (bottom - 1) // 4 + 2)
+        band = _interpolate(low_res_mask[None, None, first:last], (4 * (last - first), self.image_size))
+        wide = _interpolate(band[..., top - 4 * first : bottom - 4 * first, :columns], (bottom - top, width))
+        step = max(1, STRIP_PIXELS // height)
+        for start in range(x0, x1, step):
+            stop = min(start + step, x1)
+            tall = wide.new_zeros(1, 1, rows, stop - start)  # only rows top to bottom are looked at
+            tall[..., top:bottom, :] = wide[..., start:stop]
+            yield start, _interpolate(tall, (height, stop - start))[0, 0, y0:y1]
+
     def apply_mask(self, logits: torch.Tensor, padding: float) -> torch.Tensor:
         """Bring masks from the original frame to the grid of the decoder's mask prompt.
 
@@ -177,6 +238,72 @@ def box_iou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     intersection = box_area(torch.cat([top_left, bottom_right], dim=-1))
     union = box_area(boxes)[:, None] + box_area(others)[None, :] - intersection
     return torch.where(union > 0, intersection / union, torch.zeros_like(union))
+
+
+def box_nms(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Non-maximum suppression: of boxes that overlap too much, the one with the highest score.
+
+    Args:
+        boxes: (N, 4) XYXY.
+        scores: (N,); of equal scores, the earlier box counts as the higher one.
+        threshold: a box goes when its IoU with a better one that stays is larger than this.
+
+    Returns:
+        (K,) int64, which boxes stay, by falling score.
+    """
+    boxes, left = boxes.double(), scores.argsort(descending=True, stable=True)
+    kept = []
+    while len(left):
+        best, left = left[0], left[1:]
+        kept.append(best)
+        left = left[box_iou(boxes[best][None], boxes[left])[0] <= threshold]
+    return torch.stack(kept) if kept else left
+
+
+def point_grid(points_per_side: int) -> NDArray[np.float64]:
+    """Evenly spread points (points_per_side^2, 2), (x, y) in [0, 1], row by row (official code)."""
+    side = np.linspace(1 / (2 * points_per_side), 1 - 1 / (2 * points_per_side), points_per_side)
+    return np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+
+
+def crop_boxes(original_size: tuple[int, int], layers: int, overlap_ratio: float) -> list[tuple[Box, int]]:
+    """The picture, and layers of ever smaller crops that overlap: 2 x 2, 4 x 4, ... (paper, B; official code).
+
+    Args:
+        original_size: (H, W).
+        layers: of crops, beside the whole picture.
+        overlap_ratio: how much neighbours of the first layer share, over half of the short side of the picture; in
+            each further layer half as much.
+
+    Returns:
+        Crops, XYXY half open, each with its layer; the picture is layer 0. A layer runs column by column.
+    """
+    height, width = original_size
+    crops = [((0, 0, width, height), 0)]
+    for layer in range(1, layers + 1):
+        number = 2**layer
+        overlap = int(overlap_ratio * min(original_size) * (2 / number))
+        crop_width, crop_height = (math.ceil((overlap * (number - 1) + side) / number) for side in (width, height))
+        for column, row in itertools.product(range(number), repeat=2):
+            x0, y0 = column * (crop_width - overlap), row * (crop_height - overlap)
+            if x0 < width and y0 < height:  # a picture of a few pixels has none left for the last crops
+                crops.append(((x0, y0, min(x0 + crop_width, width), min(y0 + crop_height, height)), layer))
+    return crops
+
+
+def touches_crop_edge(box: Box, crop_box: Box, original_size: tuple[int, int]) -> bool:
+    """Whether something may have been cut off by a crop: its box is near a side of it that is not the picture's.
+
+    Args:
+        box: XYXY, both corners inside, original frame.
+        crop_box: XYXY, half open.
+        original_size: (H, W).
+    """
+    picture = (0, 0, original_size[1], original_size[0])
+    return any(
+        abs(side - edge) <= EDGE_TOLERANCE < abs(side - border)
+        for side, edge, border in zip(box, crop_box, picture, strict=True)
+    )
 
 
 def _multiply(values: Coordinates, ratios: tuple[float, ...], what: str) -> Coordinates:

@@ -1,0 +1,216 @@
+"""The masks of one crop: a click on every point of the grid, and what passes the filters.
+
+Every filter comes as early as its question can be answered: predicted IoU before there is a mask; stability first on
+the decoder's grid, where most failures are plain; exact stability and the mask itself only in the part of the picture
+that the mask can reach, one mask at a time. What stays of a mask are its edges (`runs`). So memory is that of
+decoding `PROMPTS_AT_ONCE` prompts, however large the picture.
+
+Letters: N points, P prompts, K masks, (h, w) the grid of a low-resolution mask.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from opensam.amg.config import AmgConfig
+from opensam.amg.runs import Edges, find_edges, join_edges
+from opensam.geometry import Box, Resize, touches_crop_edge
+from opensam.image import Rgb
+from opensam.masks import mask_to_box, stability_score
+from opensam.models.sam import Sam
+from opensam.predictor import Predictor
+from opensam.prompts import FOREGROUND, Prompts
+
+# Prompts decoded at once on a processor, where more gain nothing, and everywhere if `object_aware`: there the result
+# depends on it.
+PROMPTS_AT_ONCE = 16
+# A logit of the picture is a mean of logits of the grid, up to rounding.
+ROUNDING = 1e-3
+_LEVELS = 12  # of `coarse_to_fine`: grids have at most some hundred points along a side
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A mask that passed the filters, in the original frame of the whole picture.
+
+    Attributes:
+        edges: the mask, see `runs`.
+        box: XYXY, both corners inside the mask.
+        area: its pixels.
+        predicted_iou: the model's estimate, as it came.
+        stability_score: in the original frame.
+        point: (x, y), the click.
+        crop_box: XYXY, half open, of the crop that the model saw.
+    """
+
+    edges: Edges
+    box: Box
+    area: int
+    predicted_iou: float
+    stability_score: float
+    point: tuple[float, float]
+    crop_box: Box
+
+
+def find_candidates(
+    predictor: Predictor, picture: Rgb, crop_box: Box, grid: NDArray[np.float64], config: AmgConfig
+) -> list[Candidate]:
+    """The masks of one crop that pass the filters, before duplicates go.
+
+    Args:
+        predictor: of the model.
+        picture: (H, W, 3) the whole picture.
+        crop_box: XYXY, half open, the crop.
+        grid: (N, 2) points (x, y) in [0, 1] of the crop.
+        config: settings.
+
+    Returns:
+        In the order of the grid (if `object_aware` in that of `coarse_to_fine`), then of the decoder's outputs.
+    """
+    x0, y0, x1, y1 = crop_box
+    embedding = predictor.embed(picture[y0:y1, x0:x1])
+    crop = _Crop(predictor.sam, embedding.embeddings, embedding.resize, crop_box, (len(picture), picture.shape[1]))
+    return crop.segment(grid * (x1 - x0, y1 - y0), config)
+
+
+@dataclass(frozen=True, eq=False)
+class _Crop:
+    """A crop that the model has seen: its embeddings (1, 256, h, w), and where it lies in a picture of `size`."""
+
+    sam: Sam
+    embeddings: Tensor
+    resize: Resize
+    box: Box
+    size: tuple[int, int]
+
+    def segment(self, points: NDArray[np.float64], config: AmgConfig) -> list[Candidate]:
+        """Masks for clicks on points (N, 2), (x, y) in pixels of the crop."""
+        order = coarse_to_fine(points / self.resize.original_size[::-1]) if config.object_aware else range(len(points))
+        fixed = config.object_aware or self.sam.device.type == "cpu"
+        at_once = min(config.points_per_batch, PROMPTS_AT_ONCE) if fixed else config.points_per_batch
+        found: list[Candidate] = []
+        left = np.array(order, dtype=np.int64)
+        while len(left):
+            numbers, left = left[:at_once], left[at_once:]
+            new = list(self._decode(points[numbers], config))
+            found += new
+            if config.object_aware:
+                left = left[~self._inside(points[left], _smallest(new))]
+        return found
+
+    def _inside(self, points: NDArray[np.float64], candidates: Iterable[Candidate]) -> NDArray[np.bool_]:
+        """Which points (N, 2) of the crop lie in one of the masks."""
+        columns, rows = (points + self.box[:2]).astype(np.int64).T
+        pixels = columns * self.size[0] + rows
+        inside = np.zeros(len(points), dtype=np.bool_)
+        for candidate in candidates:
+            inside |= np.searchsorted(candidate.edges, pixels, side="right") % 2 == 1
+        return inside
+
+    @torch.no_grad()
+    def _decode(self, points: NDArray[np.float64], config: AmgConfig) -> Iterator[Candidate]:
+        """What passes of the masks for P clicks."""
+        coords = torch.from_numpy(self.resize.apply_coords(points)).float()  # float64 would be refused by MPS
+        prompts = Prompts(coords[:, None], torch.full((len(points), 1), FOREGROUND)).to(self.sam.device)
+        embeddings = self.embeddings.to(self.sam.device, self.sam.dtype)
+        attended = self.sam.attend(embeddings, prompts, multimask_output=True)
+        scores = attended.iou_predictions
+        passing = scores > config.pred_iou_thresh if config.pred_iou_thresh > 0 else torch.ones_like(scores).bool()
+        chosen = passing.any(dim=1).nonzero()[:, 0]
+        if not len(chosen):
+            return
+        low_res_masks = self.sam.masks(attended, chosen)[passing[chosen]]
+        low_res_masks = low_res_masks.to(torch.promote_types(low_res_masks.dtype, torch.float32))
+        numbers = passing.nonzero()[:, 0]  # of the points
+        hopeful = self._hopeful(low_res_masks, config)
+        boxes = self._boxes(low_res_masks, config)
+        for number, score, hope, box, low_res_mask in zip(
+            numbers.tolist(), scores[passing].tolist(), hopeful.tolist(), boxes, low_res_masks, strict=True
+        ):
+            if not hope:
+                continue
+            x, y = points[number].tolist()
+            if candidate := self._restore(low_res_mask, box, score, (x, y), config):
+                yield candidate
+
+    def _hopeful(self, low_res_masks: Tensor, config: AmgConfig) -> Tensor:
+        """Which of (K, h, w) masks may be stable enough, judged on the grid; (K,)."""
+        if config.stability_score_thresh <= 0:
+            return torch.ones(len(low_res_masks), dtype=torch.bool)
+        height, width = (math.ceil(side / 4) for side in self.resize.input_size)
+        inside = low_res_masks[:, :height, :width]
+        threshold, offset = self.sam.mask_threshold, config.stability_score_offset
+        return stability_score(inside, threshold, offset) >= 0
+
+    def _boxes(self, low_res_masks: Tensor, config: AmgConfig) -> list[Box]:
+        """For each of (K, h, w) masks the part of the crop, XYXY half open, outside of which nothing counts."""
+        lowest = self.sam.mask_threshold - config.stability_score_offset - ROUNDING
+        above = low_res_masks > lowest
+        cells = mask_to_box(above) + torch.tensor([0, 0, 1, 1], device=above.device)
+        return [self.resize.reach((x0, y0, x1, y1)) for x0, y0, x1, y1 in cells.tolist()]
+
+    def _restore(
+        self, low_res_mask: Tensor, box: Box, score: float, point: tuple[float, float], config: AmgConfig
+    ) -> Candidate | None:
+        """The mask (h, w) in the picture, if it passes."""
+        threshold, offset, (left, top) = self.sam.mask_threshold, config.stability_score_offset, self.box[:2]
+        inner = outer = area = 0
+        parts: list[Edges] = []
+        rows = np.zeros(box[3] - box[1], dtype=np.bool_)
+        for x, logits in self.resize.restore_strips(low_res_mask, box):
+            values = logits.cpu().numpy()
+            inner += np.count_nonzero(values > threshold + offset)
+            outer += np.count_nonzero(values > threshold - offset)
+            mask = values > threshold
+            rows |= mask.any(axis=1)
+            parts.append(find_edges(mask, left + x, top + box[1], self.size[0]))
+        edges = join_edges(parts)
+        # Divided in float32 as in the official code, so that the same masks pass.
+        stability = np.float32(inner) / np.float32(max(1, outer))
+        if not len(edges) or (0 < config.stability_score_thresh and stability < np.float32(config.stability_score_thresh)):
+            return None
+        area = int((edges[1::2] - edges[::2]).sum())
+        ys = np.flatnonzero(rows) + top + box[1]
+        mask_box = (int(edges[0]) // self.size[0], int(ys[0]), int(edges[-1] - 1) // self.size[0], int(ys[-1]))
+        too_large = config.max_area_fraction is not None and area >= config.max_area_fraction * math.prod(self.size)
+        if too_large or touches_crop_edge(mask_box, self.box, self.size):
+            return None
+        click = (point[0] + left, point[1] + top)
+        return Candidate(edges, mask_box, area, score, float(stability), click, self.box)
+
+
+def _smallest(candidates: Iterable[Candidate]) -> Iterable[Candidate]:
+    """Of the masks of each click the smallest: another click in it would mostly give the same masks again.
+
+    In a larger one it would not: there may be other parts of a whole.
+    """
+    smallest: dict[tuple[float, float], Candidate] = {}
+    for candidate in candidates:
+        if candidate.point not in smallest or candidate.area < smallest[candidate.point].area:
+            smallest[candidate.point] = candidate
+    return smallest.values()
+
+
+def coarse_to_fine(points: NDArray[np.float64]) -> NDArray[np.int64]:
+    """An order of points (N, 2), (x, y) in [0, 1], in which the first of them are spread over the whole.
+
+    The unit square is cut into 1, 4, 16, ... cells. Each cell that has no point yet takes the one nearest to its
+    middle; of several the first.
+    """
+    order: list[int] = []
+    taken = np.zeros(len(points), dtype=np.bool_)
+    for level in range(_LEVELS):
+        cells = np.floor(points * 2**level).astype(np.int64)
+        distance = ((points * 2**level - cells - 0.5) ** 2).sum(axis=1)
+        sorting = np.lexsort((distance, ~taken, cells[:, 0], cells[:, 1]))
+        _, first = np.unique(cells[sorting] @ (1, 2 ** (_LEVELS + 1)), return_index=True)
+        new = sorting[first]
+        new = new[~taken[new]]
+        taken[new] = True
+        order += new.tolist()
+    return np.array([*order, *np.flatnonzero(~taken)], dtype=np.int64)

@@ -1,0 +1,104 @@
+"""The settings of automatic masks, and two sets of them with a name."""
+
+from typing import Any, Self
+
+import numpy as np
+import pydantic
+from pydantic import Field
+
+from opensam.config import Config
+from opensam.geometry import point_grid
+
+Grid = tuple[tuple[float, float], ...]
+
+
+class AmgConfig(Config):
+    """Settings of `MaskGenerator`; names and defaults of the first twelve are the official ones.
+
+    A threshold of 0 for predicted IoU or stability switches that filter off.
+
+    Attributes:
+        points_per_side: points along a side of the grid; a click on each gives three masks.
+        points_per_batch: prompts decoded at once on an accelerator. A processor takes fewer, to no disadvantage.
+        pred_iou_thresh: predicted IoU must be higher.
+        stability_score_thresh: stability must be at least this.
+        stability_score_offset: see `masks.stability_score`.
+        box_nms_thresh: box IoU above which the worse of two masks of one crop goes.
+        crop_n_layers: layers of crops that are segmented beside the whole picture: 4 crops, 16, ...
+        crop_nms_thresh: box IoU above which, of two masks of different crops, the one of the larger crop goes.
+        crop_overlap_ratio: see `geometry.crop_boxes`.
+        crop_n_points_downscale_factor: points_per_side is divided by it once per layer.
+        point_grids: instead of points_per_side: for each layer points (x, y) in [0, 1].
+        min_mask_region_area: holes and islands with fewer pixels go; 0: they stay.
+        drop_small_masks: masks whose every island is smaller than that go too (paper, B; officially the largest
+            island stays).
+        max_area_fraction: masks that cover at least this part of the picture go; None: they stay, as officially.
+        object_aware: grid points inside masks found before are left out. Several times less work, nearly the same
+            masks.
+    """
+
+    points_per_side: int | None = Field(32, ge=1)
+    points_per_batch: int = Field(64, ge=1)
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = Field(1.0, ge=0)
+    box_nms_thresh: float = Field(0.7, ge=0)
+    crop_n_layers: int = Field(0, ge=0, le=6)
+    crop_nms_thresh: float = Field(0.7, ge=0)
+    crop_overlap_ratio: float = Field(512 / 1500, ge=0, lt=1)
+    crop_n_points_downscale_factor: int = Field(1, ge=1)
+    point_grids: tuple[Grid, ...] | None = None
+    min_mask_region_area: int = Field(0, ge=0)
+    drop_small_masks: bool = False
+    max_area_fraction: float | None = Field(None, gt=0)
+    object_aware: bool = False
+
+    @pydantic.field_validator("point_grids", mode="before")
+    @classmethod
+    def _arrays_to_tuples(cls, grids: Any) -> Any:
+        if grids is None:
+            return None
+        return tuple(tuple(map(tuple, np.asarray(grid, dtype=np.float64).tolist())) for grid in grids)
+
+    @pydantic.model_validator(mode="after")
+    def _points_for_every_layer(self) -> Self:
+        if self.point_grids is None and self.points_per_side is None:
+            raise ValueError("expected points_per_side or point_grids, got neither")
+        if self.point_grids is not None and len(self.point_grids) != self.crop_n_layers + 1:
+            raise ValueError(
+                f"expected {self.crop_n_layers + 1} point_grids, one for the picture and one for each of crop_n_layers, "
+                f"got {len(self.point_grids)}"
+            )
+        return self
+
+    def grid(self, layer: int) -> np.ndarray:
+        """The points of a layer, (N, 2), (x, y) in [0, 1]; layer 0 is the whole picture."""
+        if self.point_grids is not None:
+            return np.array(self.point_grids[layer], dtype=np.float64).reshape(-1, 2)
+        return point_grid(max(1, int((self.points_per_side or 0) / self.crop_n_points_downscale_factor**layer)))
+
+    def changed(self, **values: Any) -> Self:
+        """A copy with other values.
+
+        Raises:
+            ValueError: a setting is unknown or out of range.
+        """
+        try:
+            return self.model_validate(dict(self) | values)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "AmgConfig"
+            raise ValueError(f"automatic masks: {where}: {first['msg']}, got {first['input']!r}") from None
+
+
+PRESETS: dict[str, AmgConfig] = {
+    "official": AmgConfig(),
+    # The recipe of the paper's data set (paper, B).
+    "sa1b": AmgConfig(
+        crop_n_layers=2,
+        crop_n_points_downscale_factor=2,
+        min_mask_region_area=100,
+        drop_small_masks=True,
+        max_area_fraction=0.95,
+    ),
+}
