@@ -12,7 +12,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -30,14 +30,14 @@ GRACE = 5.0
 """Seconds that a process has to tidy up when it is told to end."""
 
 
-class Lost(Exception):
+class WorkerDiedError(Exception):
     """A worker died over a task; the message says how."""
 
 
 @contextmanager
 def answers(
     backend: str, workers: int | None, start: Start[Task, Answer], tasks: Iterable[Task], folder: Path, device: str
-) -> Iterator[Iterator[tuple[Task, Answer | Lost]]]:
+) -> Iterator[Iterator[tuple[Task, Answer | WorkerDiedError]]]:
     """What workers make of tasks, in the order in which they are done; the workers end with the block.
 
     Args:
@@ -53,7 +53,7 @@ def answers(
 
     Yields:
         Each task with its answer. A task whose worker died is given once more, to another worker, after all others;
-        if that one dies as well, the answer is `Lost`.
+        if that one dies as well, the answer is `WorkerDiedError`.
 
     Raises:
         ValueError: another backend, too small a cluster, a folder that workers do not share.
@@ -82,7 +82,7 @@ class _Hand(Protocol):
         """Let it begin with a task."""
 
     def take(self) -> Any:
-        """Its answer, once `_Crew.wait` has named it. Raises Lost if it died."""
+        """Its answer, once `_Crew.wait` has named it. Raises WorkerDiedError if it died."""
 
     def end(self) -> None:
         """Ask it to stop, and do not wait."""
@@ -103,7 +103,7 @@ class _Crew(Protocol):
         """Some of them that have an answer or died; may be none, so that Ctrl-C is heard."""
 
 
-def _conduct(crew: _Crew, tasks: Iterable[Task]) -> Generator[tuple[Task, Any | Lost], None, None]:
+def _conduct(crew: _Crew, tasks: Iterable[Task]) -> Generator[tuple[Task, Any | WorkerDiedError], None, None]:
     first, again = iter(tasks), deque[Task]()
     starting: list[_Hand] = []
     idle: list[_Hand] = []
@@ -125,7 +125,7 @@ def _conduct(crew: _Crew, tasks: Iterable[Task]) -> Generator[tuple[Task, Any | 
             for hand in crew.wait([*starting, *busy]):
                 try:
                     answer = hand.take()
-                except Lost as loss:
+                except WorkerDiedError as loss:
                     gone = str(loss)
                     hand.bury()
                     if hand in starting:
@@ -195,10 +195,8 @@ class _LocalHand:
         far.close()  # else its end would not be noticed
 
     def give(self, task: Any) -> None:
-        try:
+        with suppress(BrokenPipeError):  # it died; `take` will say so
             self.pipe.send(task)
-        except BrokenPipeError:
-            pass  # it died; `take` will say so
 
     def take(self) -> Any:
         try:
@@ -208,7 +206,7 @@ class _LocalHand:
             code = self.process.exitcode or 0
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             hint = "; the system does that when memory is short" if code == -signal.SIGKILL else ""
-            raise Lost(f"the worker {how}{hint}") from None
+            raise WorkerDiedError(f"the worker {how}{hint}") from None
         if not fine:
             raise value
         return value
@@ -308,7 +306,8 @@ class _RayHand:
         import ray
 
         options = {"num_cpus": 1, "num_gpus": gpus, "max_restarts": 0}
-        self.actor = ray.remote(_Servant).options(**options).remote()
+        servant: Any = ray.remote(_Servant)
+        self.actor = servant.options(**options).remote()
         self.alive = self.actor.where.remote()
         self.reference = self.actor.start.remote(Path.cwd(), mark, start)
 
@@ -324,7 +323,7 @@ class _RayHand:
         except RayTaskError as error:
             raise error.cause from None
         except RayError as error:
-            raise Lost(f"the worker died: {str(error).splitlines()[0]}") from None
+            raise WorkerDiedError(f"the worker died: {str(error).splitlines()[0]}") from None
 
     def end(self) -> None:
         import ray

@@ -16,7 +16,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,9 +34,20 @@ from opensam.eval.report import run_facts
 from opensam.launch import pool
 from opensam.models import zoo
 from opensam.predictor import Predictor
-from opensam.recipes.inputs import Inputs, Picture
-from opensam.recipes.results import HIDDEN, Files, NameTooLongError, Shards, SkippedList, sweep_all
+from opensam.recipes.inputs import Inputs, Picture, check_names
+from opensam.recipes.results import (
+    HIDDEN,
+    RESERVED,
+    Files,
+    NameTooLongError,
+    Segmented,
+    Shards,
+    SkippedList,
+    member_name,
+    sweep_all,
+)
 from opensam.records import ImageInfo, ImageRecord, MaskRecord
+from opensam.records.formats import FORMATS
 from opensam.train.loop import check_same_config
 
 Segment = Callable[[image.Rgb], list[MaskRecord]]
@@ -159,6 +170,25 @@ def generate(
         raise ValueError(f"expected nobody else to work on {out}, got a job that runs; wait for it to end") from None
 
 
+def check_writable(inputs: Inputs, config: GenerateConfig) -> None:
+    """Find out before anything is loaded whether a job can be written as asked.
+
+    Raises:
+        ValueError: an unknown format, options that exclude each other, or a picture that would write over run.json.
+    """
+    if config.format not in FORMATS:
+        raise ValueError(f"expected a format, one of {', '.join(FORMATS)}, got {config.format}")
+    if config.shard_size and (config.format != "sa1b" or config.overlay):
+        given = f"--format {config.format}" if config.format != "sa1b" else "--overlay"
+        raise ValueError(f"expected SA-1B records alone in tars, got {given} with --shards-out; leave one of them out")
+    if config.shard_size:
+        check_names(lambda: map(member_name, inputs.stems()))
+    elif RESERVED in inputs.stems():
+        raise ValueError(
+            f"expected no picture called {RESERVED}, whose masks would take the place of run.json; rename it"
+        )
+
+
 def check_folder(out: Path, config: GenerateConfig) -> None:
     """Find out whether a job can go on, or begin, in a folder.
 
@@ -189,14 +219,12 @@ class _Job:
     def __init__(self, inputs: Inputs, out: Path, config: GenerateConfig, report: Report) -> None:
         self.inputs, self.out, self.config, self.report = inputs, out, config, report
         self.results = _results(out, config)
-        done = np.fromiter((self.results.has(picture) for picture in self._pictures()), np.bool_, len(inputs))
+        done = np.fromiter((self.results.has(picture) for picture in inputs), np.bool_, len(inputs))
         self.todo: NDArray[np.int64] = np.flatnonzero(~done) + 1
         self.skipped = SkippedList(out / "skipped.csv", keep=lambda number: bool(done[number - 1]))
         self.progress = Progress(0, len(self.todo), len(inputs) - len(self.todo))
 
-    def run(
-        self, open_segment: Callable[[], Segment], backend: str, workers: int | None, device: str
-    ) -> Progress:
+    def run(self, open_segment: Callable[[], Segment], backend: str, workers: int | None, device: str) -> Progress:
         """Do what is to do; see `generate`."""
         self.results.prepare(self.todo)
         if len(self.todo):
@@ -205,11 +233,8 @@ class _Job:
         if not self.progress.before and self.progress.done == self.progress.skipped.total():
             ((reason, _),) = self.progress.skipped.most_common(1)
             raise ValueError(f"expected pictures that can be used, got none among {len(self.inputs)}: {reason}")
-        self.results.finish(self._pictures())
+        self.results.finish(self.inputs)
         return self.progress
-
-    def _pictures(self) -> Iterator[Picture]:
-        return (self.inputs[number] for number in range(1, len(self.inputs) + 1))
 
     def _work(self, start: Any, backend: str, workers: int | None, device: str) -> None:
         began = time.perf_counter()
@@ -218,7 +243,7 @@ class _Job:
         workers = workers and min(workers, len(self.todo))
         with pool.answers(backend, workers, start, tasks, self.out, device) as answers:
             for picture, answer in answers:
-                outcome = Outcome(reason=str(answer)) if isinstance(answer, pool.Lost) else answer
+                outcome = Outcome(reason=str(answer)) if isinstance(answer, pool.WorkerDiedError) else answer
                 if outcome.reason is not None:
                     self.skipped.add(picture, outcome.reason)
                 self.results.account(picture)
@@ -264,7 +289,7 @@ def _make(segment: Segment, results: Files | Shards, max_pixels: int, picture: P
         content = picture.read()
         rgb = image.read(content, max_pixels=max_pixels)
         record = describe(picture, picture.file_name(content), rgb, segment(rgb))
-        files = results.files(picture, record, content, rgb)
+        files = results.files(Segmented(picture, content, rgb, record))
     except Exception as error:  # whatever is wrong with one picture is no reason to lose the others
         return Outcome(reason=_reason(error))
     try:

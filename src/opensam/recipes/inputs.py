@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -93,11 +93,18 @@ class Inputs:
             return Picture(number, part.prefix + shown(name), part.path, (offset, size), None)
         return Picture(number, part.prefix + shown(stem(name)), part.path / name, None, os.path.splitext(name)[1])
 
+    def __iter__(self) -> Iterator[Picture]:
+        return (self[number] for number in range(1, len(self) + 1))
+
+    def stems(self) -> Iterator[str]:
+        """What the files of the pictures are called, in their order."""
+        return (picture.stem for picture in self)
+
     def digest(self) -> str:
         """A number (SHA-256) by which another list of pictures is noticed; numbers hang on the list."""
         digest = hashlib.sha256()
-        for number in range(1, len(self) + 1):
-            digest.update(self[number].stem.encode() + b"\n")
+        for name in self.stems():
+            digest.update(name.encode() + b"\n")
         return digest.hexdigest()
 
 
@@ -138,7 +145,7 @@ def find_pictures(paths: Sequence[Path], out: Path) -> Inputs:
         places = ", ".join(map(str, paths)) or "nothing"
         passed = f" among {others} files" if others else ""
         raise ValueError(f"expected pictures ({suffixes}), got none{passed} in {places}; check the path")
-    _check_stems(inputs)
+    check_names(inputs.stems)
     return inputs
 
 
@@ -162,21 +169,19 @@ def _tar(tar: Path) -> _Part:
     return _Part(f"{dataset_name(tar)}/", tar, table["name"], table["picture"])
 
 
-def _check_stems(inputs: Inputs) -> None:
-    """Refuse pictures whose files would have one name. Raises ValueError."""
-    # As numbers of 8 bytes: the names of millions of pictures would not fit into memory as strings.
-    codes = np.fromiter((hash(inputs[number].stem) for number in range(1, len(inputs) + 1)), np.int64, len(inputs))
+def check_names(names: Callable[[], Iterable[str]]) -> None:
+    """Refuse a name that comes twice, in any case of its letters: not every disk tells them apart.
+
+    Raises:
+        ValueError: it does.
+    """
+    # As numbers: the names of millions of pictures would not fit into memory.
+    codes = np.fromiter((hash(name.casefold()) for name in names()), np.int64)
     values, counts = np.unique(codes, return_counts=True)
-    seen: dict[str, Picture] = {}
-    for number in np.flatnonzero(np.isin(codes, values[counts > 1])) + 1:
-        picture = inputs[int(number)]
-        if other := seen.get(picture.stem):
-            raise ValueError(
-                f"expected pictures whose names differ in more than the suffix, got {_where(other)} and "
-                f"{_where(picture)}, whose masks would both be called {picture.stem}; rename one of them"
-            )
-        seen[picture.stem] = picture
-
-
-def _where(picture: Picture) -> str:
-    return str(picture.path) if picture.place is None else f"{picture.stem} in {picture.path}"
+    if (counts > 1).any():
+        twice = values[counts.argmax()]
+        name = next(name for name in names() if hash(name.casefold()) == twice)
+        raise ValueError(
+            f"expected pictures whose names differ in more than the suffix or the case of letters, got {name} "
+            "twice, so that the masks of both would have one name; rename one of them"
+        )

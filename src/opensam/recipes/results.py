@@ -7,6 +7,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -36,6 +37,16 @@ class NameTooLongError(WriteError):
     """A file whose name is too long for the disk: other pictures have other names."""
 
 
+@dataclass(frozen=True)
+class Segmented:
+    """A picture with what was made of it: as a file has it, (H, W, 3), and its masks."""
+
+    picture: Picture
+    content: bytes
+    rgb: Rgb
+    record: ImageRecord
+
+
 class Files:
     """A picture becomes files named after it; the last to appear is its record, and that says that it is done."""
 
@@ -46,14 +57,15 @@ class Files:
         """Whether a picture is done."""
         return (self.out / self._record(picture)).is_file()
 
-    def files(self, picture: Picture, record: ImageRecord, content: bytes, rgb: Rgb) -> dict[str, bytes]:
+    def files(self, done: Segmented) -> dict[str, bytes]:
         """The files of a picture, by their paths in the folder, in the order in which they are to be written."""
-        files = dict(FORMATS[self.form].files(record, picture.stem))
+        stem = done.picture.stem
+        files = dict(FORMATS[self.form].files(done.record, stem))
         if self.with_overlay:
-            files[f"{picture.stem}_overlay.jpg"] = draw(rgb, record)
-        last = self._record(picture)
+            files[f"{stem}_overlay.jpg"] = draw(done.rgb, done.record)
+        last = self._record(done.picture)
         files.pop(last, None)
-        return files | {last: record.to_json()}
+        return files | {last: done.record.to_json()}
 
     def write(self, files: dict[str, bytes]) -> None:
         """Write files, one after the other. Raises WriteError."""
@@ -90,15 +102,14 @@ class Shards:
         """Whether a picture is done: a piece, or in a tar; those in a tar that were skipped are done with, too."""
         return self._tar(self._shard(picture.number)).is_file() or self._piece(picture.number).is_file()
 
-    def files(self, picture: Picture, record: ImageRecord, content: bytes, rgb: Rgb) -> dict[str, bytes]:
+    def files(self, done: Segmented) -> dict[str, bytes]:
         """One piece."""
-        # Readers of tars know a picture by its name without folder.
-        name = picture.stem.replace("/", "__")
-        suffix = os.path.splitext(record.image.file_name)[1]
-        info = record.image.model_copy(update={"file_name": name + suffix})
-        record = record.model_copy(update={"image": info})
-        piece = _member(name + suffix, content) + _member(f"{name}.json", record.to_json())
-        return {str(self._piece(picture.number)): piece}
+        name = member_name(done.picture.stem)
+        file_name = name + os.path.splitext(done.record.image.file_name)[1]
+        info = done.record.image.model_copy(update={"file_name": file_name})
+        record = done.record.model_copy(update={"image": info})
+        piece = _member(file_name, done.content) + _member(f"{name}.json", record.to_json())
+        return {str(self._piece(done.picture.number)): piece}
 
     def write(self, files: dict[str, bytes]) -> None:
         """Write the piece. Raises WriteError."""
@@ -182,6 +193,11 @@ def _read_rows(path: Path) -> list[list[str]]:
         return []
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         return [row for row in csv.reader(file) if len(row) == 3 and row[0].isdigit()]
+
+
+def member_name(stem: str) -> str:
+    """What a picture is called in a tar, without suffix: readers know it by its name without folders."""
+    return stem.replace("/", "__")
 
 
 def write_file(path: Path, chunks: Iterable[bytes]) -> None:
