@@ -10,7 +10,7 @@ import pytest
 from opensam.masks import deepest_point
 from opensam.records import ImageRecord, MaskRecord, RecordError, read_image_record
 
-TRAIN = Path(__file__).parents[2] / "shared" / "data" / "train"
+TRAIN = Path(__file__).parents[3] / "shared" / "data" / "train"
 
 # Written by hand: a 4 x 6 picture, its middle 2 x 3 pixels inside; a mask with a category, and one without.
 MASK = {

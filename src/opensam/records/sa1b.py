@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import numpy as np
+from pycocotools import mask as coco
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from opensam.masks import Mask, Rle, area, decode_rle, encode_rle, mask_to_box
@@ -105,6 +107,21 @@ class MaskRecord(_Record):
     def mask(self) -> Mask:
         """The mask, (H, W) bool."""
         return decode_rle(self.segmentation)
+
+    def cutout(self) -> tuple[int, int, Mask]:
+        """The mask within its own tight box: x and y of the corner, and (h, w) bool; (0, 0) pixels of an empty mask.
+
+        `bbox` is not trusted for it. While it is cut out, a byte a pixel of the picture is in memory.
+
+        Raises:
+            ValueError: the runs do not fill the picture exactly.
+        """
+        if not area(self.segmentation):
+            return 0, 0, np.zeros((0, 0), dtype=np.bool_)
+        x, y, width, height = (int(side) for side in coco.toBbox(self.segmentation))
+        # Unpacked, a mask lies column by column: only the copy of the window is turned.
+        window = coco.decode(self.segmentation)[y : y + height, x : x + width]
+        return x, y, np.ascontiguousarray(window).view(np.bool_)
 
 
 class ImageInfo(_Record):
