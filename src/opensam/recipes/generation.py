@@ -183,10 +183,8 @@ def check_writable(inputs: Inputs, config: GenerateConfig) -> None:
         raise ValueError(f"expected SA-1B records alone in tars, got {given} with --shards-out; leave one of them out")
     if config.shard_size:
         check_names(lambda: map(member_name, inputs.stems()))
-    elif RESERVED in inputs.stems():
-        raise ValueError(
-            f"expected no picture called {RESERVED}, whose masks would take the place of run.json; rename it"
-        )
+    elif taken := next(filter(RESERVED.__contains__, inputs.stems()), None):
+        raise ValueError(f"expected no picture called {taken}: the job has a {taken}.json of its own; rename it")
 
 
 def check_folder(out: Path, config: GenerateConfig) -> None:

@@ -25,8 +25,8 @@ from opensam.view import PALETTE, overlay
 
 HIDDEN = ".opensam"
 """The folder, inside that of a job, of what the job needs to go on. Pictures of hidden folders are not listed."""
-RESERVED = "run"
-"""A picture at the top of its folder that is called so would write over run.json."""
+RESERVED = {"run", "instances"}
+"""Pictures called so would write over run.json, or over the file of COCO about all pictures."""
 
 
 class WriteError(ValueError):
@@ -55,7 +55,7 @@ class Files:
 
     def has(self, picture: Picture) -> bool:
         """Whether a picture is done."""
-        return (self.out / self._record(picture)).is_file()
+        return os.path.isfile(self.out / self._record(picture))  # False also for a name that is too long
 
     def files(self, done: Segmented) -> dict[str, bytes]:
         """The files of a picture, by their paths in the folder, in the order in which they are to be written."""
@@ -64,8 +64,8 @@ class Files:
         if self.with_overlay:
             files[f"{stem}_overlay.jpg"] = draw(done.rgb, done.record)
         last = self._record(done.picture)
-        files.pop(last, None)
-        return files | {last: done.record.to_json()}
+        record = files.pop(last, None) if self.form == "sa1b" else None
+        return files | {last: record or done.record.to_json()}
 
     def write(self, files: dict[str, bytes]) -> None:
         """Write files, one after the other. Raises WriteError."""
@@ -80,8 +80,11 @@ class Files:
 
     def finish(self, pictures: Iterable[Picture]) -> None:
         """Write the files that are about all pictures, from the records of those that are done."""
+        dataset = FORMATS[self.form].dataset
+        if dataset is None:
+            return
         records = (read_image_record(self.out / self._record(picture)) for picture in pictures if self.has(picture))
-        for name, chunks in FORMATS[self.form].dataset(records) or ():
+        for name, chunks in dataset(records):
             write_file(self.out / name, chunks)
 
     def _record(self, picture: Picture) -> str:
@@ -108,8 +111,8 @@ class Shards:
         file_name = name + os.path.splitext(done.record.image.file_name)[1]
         info = done.record.image.model_copy(update={"file_name": file_name})
         record = done.record.model_copy(update={"image": info})
-        piece = _member(file_name, done.content) + _member(f"{name}.json", record.to_json())
-        return {str(self._piece(done.picture.number)): piece}
+        members = {file_name: done.content} | FORMATS["sa1b"].files(record, name)
+        return {str(self._piece(done.picture.number)): b"".join(map(_member, members, members.values()))}
 
     def write(self, files: dict[str, bytes]) -> None:
         """Write the piece. Raises WriteError."""
