@@ -15,7 +15,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "opensam"
 
 FLOORS = {
-    -1: {"files"},
+    -1: {"files", "rle"},
     0: {"config", "geometry", "masks", "image"},
     1: {"prompts", "records"},
     2: {"models", "data", "interaction", "distributed"},

@@ -2,7 +2,8 @@
 
 A mask is an (H, W) bool array, True inside. Functions over many masks at once take numpy arrays or torch
 tensors and give back the same kind; functions on one mask take and give numpy. Coordinates are (x, y) in
-pixels, where whole numbers are pixel centres. No function changes its arguments.
+pixels, where whole numbers are pixel centres. No function changes its arguments. `opensam.rle` calculates with
+run lengths alone.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pycocotools import mask as coco
-from typing_extensions import TypedDict
+
+from opensam.rle import Rle as Rle  # of this module too: what a mask becomes
+from opensam.rle import place_rle, read_runs
 
 _FAR = 2.0**24  # pixels; points beyond are moved here, where OpenCV still calculates exactly
 
@@ -21,21 +24,23 @@ Mask = NDArray[np.bool_]
 Masks = TypeVar("Masks", NDArray[Any], torch.Tensor)
 
 
-class Rle(TypedDict):
-    """COCO's compressed run-length encoding: `size` is [H, W], `counts` the runs column by column as text."""
+def encode_rle(mask: Mask, origin: Sequence[int] = (0, 0), size: Sequence[int] | None = None) -> Rle:
+    """Compress a mask, or the mask of a part as mask of the whole picture, which is never filled.
 
-    size: list[int]
-    counts: str
-
-
-def encode_rle(mask: Mask) -> Rle:
-    """Compress a mask.
+    Args:
+        mask: (h, w) bool.
+        origin: (x, y) of the mask's top left pixel in the picture.
+        size: (H, W) of the picture; that of the mask if None.
 
     Raises:
-        ValueError: not an (H, W) bool array.
+        ValueError: not an (h, w) bool array, or a pixel inside it is not in the picture.
     """
-    rle = coco.encode(np.asfortranarray(_as_uint8(mask)))
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+    pixels = _as_uint8(mask)
+    # pycocotools takes its time over each pixel, OpenCV finds the few that matter at once; an empty mask keeps one.
+    x, y, width, height = cv2.boundingRect(pixels)
+    packed = coco.encode(np.asfortranarray(pixels[y : y + max(height, 1), x : x + max(width, 1)]))
+    rle: Rle = {"size": packed["size"], "counts": packed["counts"].decode("ascii")}
+    return place_rle(rle, (origin[0] + x, origin[1] + y), mask.shape if size is None else size)
 
 
 def decode_rle(rle: Rle) -> Mask:
@@ -44,7 +49,7 @@ def decode_rle(rle: Rle) -> Mask:
     Raises:
         ValueError: the runs do not fill `size` exactly.
     """
-    runs = _runs(rle)
+    runs = read_runs(rle)
     height, width = rle["size"]
     columns = np.repeat(np.arange(runs.size) % 2 == 1, runs)
     return np.ascontiguousarray(columns.reshape(width, height).T)
@@ -54,7 +59,7 @@ def area(mask: Rle | Mask) -> int:
     """Pixels inside a mask; of an RLE without unpacking it. Raises ValueError like `decode_rle`."""
     if isinstance(mask, np.ndarray):
         return int(np.count_nonzero(_as_uint8(mask)))
-    return int(_runs(mask)[1::2].sum())
+    return int(read_runs(mask)[1::2].sum())
 
 
 def mask_to_box(masks: Masks) -> Masks:
@@ -211,38 +216,3 @@ def _as_pixels(points: ArrayLike, what: str) -> NDArray[np.int32]:
     if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0 or not np.isfinite(array).all():
         raise ValueError(f"expected {what} as finite points (x, y) of shape (K, 2), got shape {array.shape}.")
     return np.rint(array.clip(-_FAR, _FAR)).astype(np.int32)
-
-
-def _runs(rle: Rle) -> NDArray[np.int64]:
-    """The lengths of the runs, outside and inside in turn, checked to fill `size`.
-
-    pycocotools reads them too, but answers runs that do not fill the picture with uninitialised memory.
-    """
-    size, counts = rle["size"], rle["counts"]
-    runs = _parse_counts(counts)
-    if len(size) != 2 or min(size) < 1 or runs.min(initial=0) < 0 or runs.sum() != size[0] * size[1]:
-        raise ValueError(
-            f"expected a compressed COCO RLE whose runs fill its size, got size {size} and "
-            f"{runs.sum()} pixels of runs; the record is damaged or belongs to another picture."
-        )
-    return runs
-
-
-def _parse_counts(counts: str) -> NDArray[np.int64]:
-    """The runs written in `counts`; none at all when it is not such a text.
-
-    A run is written in groups of 5 bits, lowest first, as characters from "0" on; the sixth bit says that
-    another group follows, the fifth of the last group is the sign. From the fourth on, a run is written as
-    its difference to the one two before.
-    """
-    codes = np.frombuffer(counts.encode(), dtype=np.uint8).astype(np.int64) - ord("0")
-    ends = np.flatnonzero((codes & 32) == 0)
-    if ends.size == 0 or ends[-1] != codes.size - 1 or codes.min() < 0 or codes.max() > 63:
-        return np.zeros(0, dtype=np.int64)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    shifts = 5 * (np.arange(codes.size) - np.repeat(starts, ends - starts + 1))
-    runs = np.add.reduceat((codes & 31) << shifts, starts)
-    runs -= np.where(codes[ends] & 16, 32 << shifts[ends], 0)
-    runs[1::2] = runs[1::2].cumsum()
-    runs[2::2] = runs[2::2].cumsum()
-    return runs
