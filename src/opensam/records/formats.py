@@ -33,6 +33,11 @@ _MOST_LABELS = 2**16 - 1  # in a PNG of one channel
 _PUBLISHED = ("bbox", "area", "segmentation", "predicted_iou", "point_coords", "crop_box", "id", "stability_score")
 
 
+def no_files(_records: Iterator[ImageRecord]) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Nothing about all pictures together; the records are not read."""
+    return iter(())
+
+
 @dataclass(frozen=True)
 class Format:
     """A way to write masks.
@@ -43,13 +48,13 @@ class Format:
         files: of the record and the stem of a picture (its path without the suffix, such as "farm/cow") the files about
             it: names, with "/" between folders, and contents.
         dataset: of the records of all pictures, the files about them together, each as name and pieces of its content.
-            The records are read once, while the pieces are: take one file to its end before the next. None: no file.
+            The records are read once, while the pieces are: take one file to its end before the next.
     """
 
     name: str
     description: str
     files: Callable[[ImageRecord, str], dict[str, bytes]]
-    dataset: Callable[[Iterator[ImageRecord]], Iterator[tuple[str, Iterator[bytes]]]] | None = None
+    dataset: Callable[[Iterator[ImageRecord]], Iterator[tuple[str, Iterator[bytes]]]] = no_files
 
 
 def sa1b_files(record: ImageRecord, stem: str) -> dict[str, bytes]:

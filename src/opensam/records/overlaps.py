@@ -114,8 +114,8 @@ def containment_tree(masks: Sequence[MaskRecord], threshold: float = 0.95) -> li
 
 
 def _placed(mask: MaskRecord, level: str, parent: int | None) -> MaskRecord:
-    known = {key: value for key, value in dict(mask).items() if key not in ("level", "parent")}
-    return MaskRecord(**known, level=level, **({} if parent is None else {"parent": parent}))
+    tree = {"level": level} | ({} if parent is None else {"parent": parent})
+    return MaskRecord.model_validate({key: value for key, value in mask if key not in ("level", "parent")} | tree)
 
 
 def _areas(masks: Sequence[MaskRecord]) -> list[int]:
@@ -136,7 +136,7 @@ def _boxes(masks: Sequence[MaskRecord]) -> NDArray[np.float64]:
 
 
 def _meet(box: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return np.logical_and(box[:2] < boxes[:, 2:], boxes[:, :2] < box[2:]).all(axis=1)
+    return np.all((box[:2] < boxes[:, 2:]) & (boxes[:, :2] < box[2:]), axis=1)
 
 
 def _compare(mask: MaskRecord, others: Sequence[MaskRecord], *, crowd: bool) -> NDArray[np.float64]:

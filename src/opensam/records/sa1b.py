@@ -111,7 +111,7 @@ class MaskRecord(_Record):
     def cutout(self) -> tuple[int, int, Mask]:
         """The mask within its own tight box: x and y of the corner, and (h, w) bool; (0, 0) pixels of an empty mask.
 
-        `bbox` is not trusted for it. While it is cut out, a byte a pixel of the picture is in memory.
+        `bbox` is not trusted for it. While it is cut out, the mask of the whole picture is in memory.
 
         Raises:
             ValueError: the runs do not fill the picture exactly.
@@ -119,9 +119,7 @@ class MaskRecord(_Record):
         if not area(self.segmentation):
             return 0, 0, np.zeros((0, 0), dtype=np.bool_)
         x, y, width, height = (int(side) for side in coco.toBbox(self.segmentation))
-        # Unpacked, a mask lies column by column: only the copy of the window is turned.
-        window = coco.decode(self.segmentation)[y : y + height, x : x + width]
-        return x, y, np.ascontiguousarray(window).view(np.bool_)
+        return x, y, self.mask[y : y + height, x : x + width].copy()
 
 
 class ImageInfo(_Record):
