@@ -8,7 +8,9 @@ import pytest
 
 SURFACE = {
     "opensam": [
+        "AmgConfig",
         "ImageEmbedding",
+        "MaskGenerator",
         "Prediction",
         "Predictor",
         "Prompts",
@@ -17,6 +19,7 @@ SURFACE = {
         "load",
     ],
     "opensam.compat": [
+        "SamAutomaticMaskGenerator",
         "SamPredictor",
         "build_sam",
         "build_sam_vit_b",

@@ -92,7 +92,7 @@ def test_the_registry_builds_the_official_models(monkeypatch, name, model):
         return official(small)
 
     official = compat.Sam
-    monkeypatch.setattr(compat, "Sam", build)
+    monkeypatch.setattr("opensam.compat.model.Sam", build)
     sam = sam_model_registry[name](checkpoint=None)
     assert built == [(find(model).config, model)]
     assert not sam.training

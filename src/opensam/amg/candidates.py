@@ -2,7 +2,7 @@
 
 Every filter comes as early as its question can be answered: predicted IoU before there is a mask; stability first on
 the decoder's grid, where most failures are plain; exact stability and the mask itself only in the part of the picture
-that the mask can reach, one mask at a time. What stays of a mask are its edges (`runs`). So memory is that of
+that the mask can reach, one mask at a time. What stays of a mask are its edges (`edges`). So memory is that of
 decoding `PROMPTS_AT_ONCE` prompts, however large the picture.
 
 Letters: N points, P prompts, K masks, (h, w) the grid of a low-resolution mask.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from opensam.amg.config import AmgConfig
-from opensam.amg.runs import Edges, find_edges, join_edges
+from opensam.amg.edges import Edges, find_edges, join_edges
 from opensam.geometry import Box, Resize, touches_crop_edge
 from opensam.image import Rgb
 from opensam.masks import mask_to_box, stability_score
@@ -39,7 +39,7 @@ class Candidate:
     """A mask that passed the filters, in the original frame of the whole picture.
 
     Attributes:
-        edges: the mask, see `runs`.
+        edges: the mask, see `opensam.amg.edges`.
         box: XYXY, both corners inside the mask.
         area: its pixels.
         predicted_iou: the model's estimate, as it came.

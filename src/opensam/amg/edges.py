@@ -31,12 +31,17 @@ def join_edges(parts: Sequence[Edges]) -> Edges:
     return np.delete(edges, np.concatenate([meets, meets + 1]))
 
 
-def encode_edges(edges: Edges, size: tuple[int, int]) -> Rle:
-    """The COCO encoding, equal to that of `masks.encode_rle`, for a picture of `size` (H, W)."""
+def count_runs(edges: Edges, size: tuple[int, int]) -> list[int]:
+    """The lengths of the runs, outside and inside in turn, of a picture of `size` (H, W): COCO's uncompressed counts."""
     height, width = size
-    runs = np.diff(np.concatenate([[0], edges, [height * width]]))
-    counts = runs[:-1] if len(runs) > 1 and runs[-1] == 0 else runs
-    rle = coco.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    runs: list[int] = np.diff(np.concatenate([[0], edges, [height * width]])).tolist()
+    return runs[:-1] if runs[-1] == 0 else runs  # the mask has the last pixel
+
+
+def encode_edges(edges: Edges, size: tuple[int, int]) -> Rle:
+    """The COCO encoding for a picture of `size` (H, W), equal to that of `masks.encode_rle`."""
+    height, width = size
+    rle = coco.frPyObjects({"size": [height, width], "counts": count_runs(edges, size)}, height, width)
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 
