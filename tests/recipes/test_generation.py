@@ -95,10 +95,10 @@ def test_where_no_picture_can_be_used_the_job_fails(tmp_path: Path) -> None:
 
 def test_another_config_or_another_list_of_pictures_is_refused(photos: Path, tmp_path: Path) -> None:
     run_job(photos, tmp_path / "out")
-    with pytest.raises(ValueError, match="got one with precision=auto instead of float32; .* choose another --out"):
-        run_job(photos, tmp_path / "out", precision="float32")
+    with pytest.raises(ValueError, match=r"got one with precision=float32 instead of bf16; .* choose another --out"):
+        run_job(photos, tmp_path / "out", precision="bf16")
     write_photos(photos, {"c.png": 20})
-    with pytest.raises(ValueError, match="got one with names=.* instead of"):
+    with pytest.raises(ValueError, match=r"got one with names=.* instead of"):
         run_job(photos, tmp_path / "out")
 
 

@@ -59,7 +59,7 @@ def test_another_list_of_pictures_has_another_digest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", ["a.jpg", "A.png"])
 def test_pictures_whose_masks_would_have_one_name_are_refused(tmp_path: Path, other: str) -> None:
     write(tmp_path, {"a.png": b"x", other: b"x", "b.png": b"x"})
-    with pytest.raises(ValueError, match="differ in more than the suffix or the case of letters, got [aA] twice"):
+    with pytest.raises(ValueError, match=r"differ in more than the suffix or the case of letters, got [aA] twice"):
         find_pictures([tmp_path], OUT)
 
 

@@ -19,6 +19,8 @@ from opensam.cli.shared import (
     DeviceOption,
     DownloadBar,
     ModelOption,
+    PrecisionName,
+    PrecisionOption,
     cache_folder,
     console,
     stopped,
@@ -57,9 +59,7 @@ def generate(
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     device: DeviceOption = "cpu",
-    precision: Annotated[
-        str, typer.Option("--precision", help="float32, bf16, or auto: bf16 where the device computes in it")
-    ] = "auto",
+    precision: PrecisionOption = PrecisionName.auto,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help=WORKERS_HELP, show_default=False)] = None,
     backend: Annotated[str, typer.Option("--backend", help="local: here; ray: on a Ray cluster")] = "local",
     shards_out: Annotated[
@@ -88,7 +88,7 @@ def generate(
     config = generation.GenerateConfig.model_validate(
         {
             **model_facts(model, checkpoint),
-            "precision": precision,
+            "precision": generation.resolve(precision.value, device),
             "amg": amg,
             "tiles": tiles,
             "format": output_format,

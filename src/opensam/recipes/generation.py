@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
@@ -33,6 +34,7 @@ from opensam.config import Config, write_run_json
 from opensam.eval.report import run_facts
 from opensam.launch import pool
 from opensam.models import zoo
+from opensam.precision import Precision, compute_type
 from opensam.predictor import Predictor
 from opensam.recipes.inputs import Inputs, Picture, check_names
 from opensam.recipes.results import (
@@ -55,8 +57,6 @@ Report = Callable[["Progress"], None]
 
 MASKS_PER_IMAGE = 10**6
 """Ids of masks are `image_id * MASKS_PER_IMAGE + k`, k from 1: unique in a job, whoever made which."""
-TILED_PIXELS = 10**9
-"""With tiles, pictures of up to so many pixels are read: 3 GB as RGB."""
 
 
 class GenerateConfig(Config):
@@ -66,7 +66,7 @@ class GenerateConfig(Config):
         model: a name of the zoo; None: what the checkpoint holds.
         checkpoint: weights of one's own.
         weights: SHA-256 of that file, or of the files of that folder.
-        precision: see `Predictor`.
+        precision: see `Predictor`; not "auto", which workers on different machines would understand differently.
         amg: settings of the masks.
         tiles: how large pictures are cut; None: every picture is seen as a whole.
         format: a name of `opensam.records.formats.FORMATS`.
@@ -79,7 +79,7 @@ class GenerateConfig(Config):
     model: str | None
     checkpoint: str | None = None
     weights: str | None = None
-    precision: str = "auto"
+    precision: Precision = "float32"
     amg: AmgConfig
     tiles: TilesConfig | None = None
     format: str = "sa1b"
@@ -273,7 +273,7 @@ def _start(
     open_segment: Callable[[], Segment], results: Files | Shards, config: GenerateConfig
 ) -> Callable[[Picture], Outcome]:
     """What a worker does first."""
-    limit = image.MAX_PIXELS if config.tiles is None else TILED_PIXELS
+    limit = image.MAX_PIXELS if config.tiles is None else config.tiles.max_pixels
     return partial(_make, open_segment(), results, limit)
 
 
@@ -329,6 +329,20 @@ def open_segment(config: GenerateConfig, device: str, cache_dir: Path) -> Segmen
     if config.tiles is None:
         return generator.generate
     return partial(generate_tiled, generator, config=config.tiles)
+
+
+def resolve(precision: Precision, device: str) -> Precision:
+    """What "auto" means on a device of this machine; anything else stays as it is.
+
+    Raises:
+        ValueError: there is no such precision or device.
+    """
+    try:
+        kind = compute_type(precision, torch.device(device), torch.float32)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"expected a device of torch, got {device}: {reason}; try cpu") from None
+    return "bf16" if kind == torch.bfloat16 else "float32"
 
 
 def digest_of(checkpoint: Path) -> str:
