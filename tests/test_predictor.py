@@ -47,7 +47,7 @@ def test_embed_is_encode_of_the_resized_picture(predictor, sam, embedding):
     scaled = torch.from_numpy(resize.apply_image(picture())).permute(2, 0, 1)
     with torch.no_grad():
         expected = sam.encode(sam.preprocess(scaled))
-    assert torch.equal(embedding.embeddings, expected)
+    torch.testing.assert_close(embedding.embeddings, expected, rtol=1e-10, atol=1e-10)
     assert embedding.resize == resize
     assert embedding.model_name == predictor.model_name
     assert not embedding.embeddings.requires_grad

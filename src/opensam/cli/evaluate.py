@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opensam.cli.shared import CheckpointOption, DeviceOption, ModelOption, console, load_model
+from opensam.cli.shared import (
+    CheckpointOption,
+    DeviceOption,
+    ModelOption,
+    PrecisionName,
+    PrecisionOption,
+    console,
+    load_model,
+)
 
 if TYPE_CHECKING:
     from opensam.eval.journal import Journal
@@ -16,13 +24,6 @@ if TYPE_CHECKING:
     from opensam.eval.segmenters import BoxSegmenter
     from opensam.eval.single_point import ClicksConfig
     from opensam.models.sam import Sam
-
-
-class Precision(StrEnum):
-    """How the model computes."""
-
-    float32 = "float32"
-    bf16 = "bf16"
 
 
 class Baseline(StrEnum):
@@ -41,7 +42,7 @@ def clicks(
         int | None,
         typer.Option("--image-size", min=64, help="side of the model's square, a multiple of 16; TinyViT models only"),
     ] = None,
-    precision: Annotated[Precision, typer.Option("--precision", help="bf16: mixed precision")] = Precision.float32,
+    precision: PrecisionOption = PrecisionName.float32,
     baseline: Annotated[Baseline | None, typer.Option("--baseline", help="compare boxes with this method")] = None,
     max_images: Annotated[
         int | None, typer.Option("--max-images", min=1, help="at most so many of each data set, evenly spaced")
@@ -64,18 +65,21 @@ def clicks(
     from opensam.eval.report import run_facts, write_report
     from opensam.eval.segmenters import SamSegmenter
     from opensam.eval.single_point import ClicksConfig
+    from opensam.models.inference import for_inference
+    from opensam.precision import compute_type
 
     list_shards(data)  # a wrong path is worth hearing of before a model is downloaded
     config = ClicksConfig.model_validate({"data": data, "max_images": max_images, "max_masks_per_image": max_masks})
     sam = load_model(model, checkpoint, device)
     if image_size is not None:
         sam = at_image_size(sam, image_size)
-    segmenter = SamSegmenter(sam, torch.bfloat16 if precision is Precision.bf16 else None)
+    compute = compute_type(precision.value, sam.device, sam.dtype)
+    segmenter = SamSegmenter(for_inference(sam, compute))
     facts = {
         "model": sam.name,
         "checkpoint": str(checkpoint) if checkpoint else None,
         "image_size": sam.image_size,
-        "precision": precision.value,
+        "precision": {torch.bfloat16: "bf16"}.get(compute, str(compute).removeprefix("torch.")),
         "workers": workers,
         **run_facts(device, seed=0),
     }

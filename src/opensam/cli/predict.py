@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opensam.cli.shared import CheckpointOption, DeviceOption, ModelOption, console, load_model, timed
+from opensam.cli.shared import (
+    CheckpointOption,
+    DeviceOption,
+    ModelOption,
+    PrecisionName,
+    PrecisionOption,
+    console,
+    load_model,
+    timed,
+)
 
 if TYPE_CHECKING:
     from opensam.image import Rgb
@@ -35,6 +44,7 @@ def predict(
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     device: DeviceOption = "cpu",
+    precision: PrecisionOption = PrecisionName.auto,
     out: Annotated[Path, typer.Option("--out", help="folder for what is written")] = Path("out"),
     multimask: Annotated[
         bool | None,
@@ -66,7 +76,7 @@ def predict(
     picture = images.read(image)
     # A wrong prompt is worth hearing of before gigabytes are downloaded; the size of the square does not matter.
     read_prompts(Resize((picture.shape[0], picture.shape[1]), 1024), prompt)
-    predictor, load_seconds = timed(lambda: Predictor(load_model(model, checkpoint, device)))
+    predictor, load_seconds = timed(lambda: Predictor(load_model(model, checkpoint, device), precision.value))
     embedding, encode_seconds = timed(lambda: predictor.embed(picture))
     answer, decode_seconds = timed(lambda: predictor.predict_batch([embedding], [prompt])[0])
     written = write_answer(out, image, picture, asked, answer)

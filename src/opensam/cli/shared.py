@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
@@ -41,6 +42,19 @@ ModelOption = Annotated[
 ]
 CheckpointOption = Annotated[
     Path | None, typer.Option("--checkpoint", help="weights in a file or folder of your own; never runs code in it")
+]
+
+
+class PrecisionName(StrEnum):
+    """`opensam.precision.Precision` as typer wants it."""
+
+    auto = "auto"
+    float32 = "float32"
+    bf16 = "bf16"
+
+
+PrecisionOption = Annotated[
+    PrecisionName, typer.Option("--precision", help="of large products; auto: bf16 where the device has it")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps")]
 

@@ -4,7 +4,6 @@ Letters: P prompts, N clicks per prompt, C candidate masks, (H, W) the picture. 
 original frame, so that every method is judged on the picture as it came.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -73,13 +72,11 @@ class SamSegmenter:
     """A `Sam` model as a method to evaluate.
 
     Args:
-        sam: the model, in eval mode, on the device that shall do the work.
-        autocast: bfloat16 or float16 for mixed precision; None: the model's own precision.
+        sam: the model, in eval mode, on the device that shall do the work; `models.inference` makes a fast one.
     """
 
-    def __init__(self, sam: Sam, autocast: torch.dtype | None = None) -> None:
+    def __init__(self, sam: Sam) -> None:
         self.sam = sam
-        self.autocast = autocast
 
     @torch.no_grad()
     def embed(self, image: Rgb) -> tuple[Resize, Tensor]:
@@ -87,8 +84,7 @@ class SamSegmenter:
         resize = Resize((image.shape[0], image.shape[1]), self.sam.image_size)
         resized = torch.from_numpy(resize.apply_image(image)).permute(2, 0, 1)
         pixels = self.sam.preprocess(resized.to(self.sam.device))
-        with self._precision():
-            return resize, self.sam.encode(pixels)
+        return resize, self.sam.encode(pixels)
 
     def segment_boxes(self, embedding: tuple[Resize, Tensor], boxes: NDArray[np.float64]) -> Masks:
         """The masks (P, H, W) of the objects in XYXY boxes (P, 4); see `BoxSegmenter`."""
@@ -111,11 +107,7 @@ class SamSegmenter:
     @torch.no_grad()  # not inference_mode: the caller picks from the logits and hands them back
     def _decode(self, embedding: tuple[Resize, Tensor], prompts: Prompts, multimask_output: bool) -> Answer:
         resize, image_embeddings = embedding
-        with self._precision():
-            decoded = self.sam.decode(image_embeddings, prompts.to(self.sam.device), multimask_output)
-        low_res_masks, iou_predictions = (value.to(self.sam.dtype) for value in decoded)
+        prompts = prompts.to(self.sam.device)
+        low_res_masks, iou_predictions = self.sam.decode(image_embeddings, prompts, multimask_output)
         masks = resize.restore_masks(low_res_masks) > self.sam.mask_threshold
         return Answer(masks.cpu().numpy(), iou_predictions.cpu().numpy(), low_res_masks)
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self.autocast is None else torch.autocast(self.sam.device.type, self.autocast)

@@ -15,7 +15,9 @@ from torch import Tensor
 from opensam import image as images
 from opensam.geometry import Resize
 from opensam.masks import stability_score
+from opensam.models.inference import for_inference
 from opensam.models.sam import Sam
+from opensam.precision import Precision, compute_type
 from opensam.predictor.embedding import ImageEmbedding, model_name
 from opensam.predictor.prediction import Prediction, stack
 from opensam.predictor.reading import PromptInput, read_prompts
@@ -34,11 +36,23 @@ class Predictor:
     serves many pictures and many threads.
 
     Args:
-        sam: the model, in eval mode; predictions happen on its device.
+        sam: the model, in eval mode; predictions happen on its device. They come from a copy made now
+            (`opensam.models.inference`): when its weights change or it moves, make another predictor.
+        precision: of the large products. "auto": bf16 where the device has it, else float32; "float32"; "bf16".
+            Embeddings are float32 whatever it is, and each serves with any other precision.
+
+    Attributes:
+        sam: the model as given.
+        model: the copy that computes.
+        model_name: what its embeddings are called, whatever the precision.
+
+    Raises:
+        ValueError: there is no such precision.
     """
 
-    def __init__(self, sam: Sam) -> None:
+    def __init__(self, sam: Sam, precision: Precision = "auto") -> None:
         self.sam = sam
+        self.model = for_inference(sam, compute_type(precision, sam.device, sam.dtype))
         self.model_name = model_name(sam)
 
     @torch.no_grad()
@@ -54,9 +68,9 @@ class Predictor:
         """
         self._check_mode()
         picture = images.read(image)
-        resize = Resize((picture.shape[0], picture.shape[1]), self.sam.image_size)
-        scaled = torch.from_numpy(resize.apply_image(picture)).to(self.sam.device)
-        embeddings = self.sam.encode(self.sam.preprocess(scaled.permute(2, 0, 1)))
+        resize = Resize((picture.shape[0], picture.shape[1]), self.model.image_size)
+        scaled = torch.from_numpy(resize.apply_image(picture)).to(self.model.device)
+        embeddings = self.model.encode(self.model.preprocess(scaled.permute(2, 0, 1)))
         return ImageEmbedding(embeddings, resize, self.model_name)
 
     def predict(
@@ -166,9 +180,9 @@ class Predictor:
         for chunk, chunk_index in chunks:
             numbers, index = chunk_index.unique(return_inverse=True)
             used = [embeddings[number] for number in numbers.tolist()]
-            image_embeddings = torch.cat([one.embeddings.to(self.sam.device, self.sam.dtype) for one in used])
-            on_device = replace(chunk, image_index=index).to(self.sam.device)
-            decoded = self.sam.decode(image_embeddings, on_device, multimask_output)
+            image_embeddings = torch.cat([one.embeddings.to(self.model.device, self.model.dtype) for one in used])
+            on_device = replace(chunk, image_index=index).to(self.model.device)
+            decoded = self.model.decode(image_embeddings, on_device, multimask_output)
             for low_res_masks, iou_predictions, number in zip(*decoded, index.tolist(), strict=True):
                 yield self._answer(low_res_masks, iou_predictions, used[number].resize)
 
@@ -180,8 +194,8 @@ class Predictor:
         height, width = resize.original_size
         for part in low_res_masks.split(max(1, LOGITS_AT_ONCE // (height * width))):
             logits = resize.restore_masks(part[None])[0]
-            masks.append((logits > self.sam.mask_threshold).cpu())
-            scores.append(stability_score(logits, self.sam.mask_threshold).cpu())
+            masks.append((logits > self.model.mask_threshold).cpu())
+            scores.append(stability_score(logits, self.model.mask_threshold).cpu())
         return Prediction(
             masks=torch.cat(masks).numpy(),
             iou_predictions=iou_predictions[order].float().cpu().numpy(),

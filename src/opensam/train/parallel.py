@@ -15,6 +15,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from opensam import distributed
+from opensam.precision import has_bfloat16
 from opensam.train.optim import Average
 
 if TYPE_CHECKING:
@@ -65,7 +66,10 @@ def make_fabric(devices: int, nodes: int, strategy: Strategy, precision: Precisi
         # A round without clicks or logits leaves some parameters without gradient.
         chosen = DDPStrategy(find_unused_parameters=True)
     if precision == "auto":
-        precision = "bf16-mixed" if has_bfloat16() else "32-true"
+        chosen_by_fabric = (
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+        precision = "bf16-mixed" if has_bfloat16(torch.device(chosen_by_fabric)) else "32-true"
     fabric = Fabric(devices=devices, num_nodes=nodes, precision=precision, strategy=chosen)
     environment = getattr(fabric.strategy, "cluster_environment", None)
     if nodes > 1 and started is None and isinstance(environment, LightningEnvironment):
@@ -75,15 +79,6 @@ def make_fabric(devices: int, nodes: int, strategy: Strategy, precision: Precisi
         )
     fabric.launch()
     return fabric
-
-
-def has_bfloat16() -> bool:
-    """Whether the device that Fabric would choose has instructions for bfloat16."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if torch.backends.mps.is_available() or not hasattr(torch.cpu, "get_capabilities"):
-        return False
-    return any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
 
 
 def _shard(module: nn.Module, mesh: "DeviceMesh") -> nn.Module:
