@@ -8,7 +8,7 @@ from tests.recipes.stand_in import FAILS, open_stand_in, read_all, write_photos
 from tests.test_cli import assert_one_sentence, files, run, run_process, save_model
 
 from opensam.amg import MaskGenerator
-from opensam.cli import generate as command
+from opensam.cli.generate import GenerateView
 from opensam.models.tiny_vit import TinyViTConfig
 from opensam.recipes import generation
 from opensam.records import read_image_record
@@ -28,7 +28,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Masks by brightness, and no model."""
-    monkeypatch.setattr(generation, "open_segment", lambda config, device, cache: open_stand_in())
+    monkeypatch.setattr(generation, "open_segment", lambda *_: open_stand_in())
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +87,13 @@ def test_where_no_picture_can_be_used_the_command_fails(tmp_path: Path) -> None:
 def test_ctrl_c_says_how_far_it_came_and_the_same_command_goes_on(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(self: command.GenerateView, progress: generation.Progress) -> None:
+    def interrupt(self: GenerateView, progress: generation.Progress) -> None:
         self.progress = progress
         if progress.done == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(command.GenerateView, "__call__", interrupt)
+        patch.setattr(GenerateView, "__call__", interrupt)
         result = run("generate", photos, "--out", tmp_path / "out")
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr.splitlines()[-1] == "interrupted; 2 of 3 images are done, and the same command goes on"

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from opensam.cli.shared import (
-    BAD_INPUT,
     INTERRUPTED,
     CheckpointOption,
     DeviceOption,
@@ -104,15 +103,13 @@ def generate(
         return
     generation.check_folder(out, config)
     download(config)
-    load = partial(generation.open_segment, config, device, cache_folder())
+    load = partial(generation.open_segment, config, checkpoint and checkpoint.absolute(), device, cache_folder())
     view = GenerateView(inputs)
     try:
         with view:
             end = generation.generate(inputs, out, config, load, view, backend=backend, workers=workers, device=device)
     except KeyboardInterrupt:
         raise stopped(f"interrupted; {view.standing()}, and the same command goes on", INTERRUPTED) from None
-    except ChildProcessError as error:
-        raise stopped(f"Error: {error}", BAD_INPUT) from None
     show(end, out)
 
 
@@ -146,14 +143,14 @@ def model_facts(model: str | None, checkpoint: Path | None) -> dict[str, str | N
     if checkpoint is None:
         return {"model": zoo.find(model or "opensam_tiny").name}
     name = zoo.find(model).name if model is not None else None
-    return {"model": name, "checkpoint": str(checkpoint.absolute()), "weights": digest_of(checkpoint)}
+    return {"model": name, "weights": digest_of(checkpoint)}
 
 
 def download(config: "GenerateConfig") -> None:
     """Fetch weights before workers begin, each of which would wait for the others."""
     from opensam.models import zoo
 
-    if config.checkpoint is None and config.model is not None and (spec := zoo.find(config.model)).url is not None:
+    if config.weights is None and config.model is not None and (spec := zoo.find(config.model)).url is not None:
         with DownloadBar() as bar:
             zoo.download(spec, cache_folder(), bar)
 

@@ -64,8 +64,7 @@ class GenerateConfig(Config):
 
     Attributes:
         model: a name of the zoo; None: what the checkpoint holds.
-        checkpoint: weights of one's own.
-        weights: SHA-256 of that file, or of the files of that folder.
+        weights: SHA-256 of the checkpoint, where there is one.
         precision: see `Predictor`; not "auto", which workers on different machines would understand differently.
         amg: settings of the masks.
         tiles: how large pictures are cut; None: every picture is seen as a whole.
@@ -77,7 +76,6 @@ class GenerateConfig(Config):
     """
 
     model: str | None
-    checkpoint: str | None = None
     weights: str | None = None
     precision: Precision = "float32"
     amg: AmgConfig
@@ -318,14 +316,14 @@ def _reason(error: Exception) -> str:
     return text if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {text}"
 
 
-def open_segment(config: GenerateConfig, device: str, cache_dir: Path) -> Segment:
+def open_segment(config: GenerateConfig, checkpoint: Path | None, device: str, cache_dir: Path) -> Segment:
     """Load the model of a job; see `generate`.
 
     Raises:
         ValueError: the model, the checkpoint, the device or the precision cannot be had.
     """
-    sam = zoo.load(config.model, checkpoint=config.checkpoint, device=device, cache_dir=cache_dir)
-    generator = MaskGenerator(Predictor(sam, precision=config.precision), config.amg)
+    sam = zoo.load(config.model, checkpoint=checkpoint, device=device, cache_dir=cache_dir)
+    generator = MaskGenerator(Predictor(sam, config.precision), config.amg)
     if config.tiles is None:
         return generator.generate
     return partial(generate_tiled, generator, config=config.tiles)

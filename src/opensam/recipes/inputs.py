@@ -67,6 +67,11 @@ class _Part:
     names: Names
     places: NDArray[np.int64] | None
 
+    def stem(self, i: int) -> str:
+        """Of picture i."""
+        name = os.fsdecode(bytes(self.names[i]))
+        return self.prefix + shown(name if self.places is not None else stem(name))
+
 
 class Inputs:
     """All pictures of a job, by number from 1.
@@ -87,18 +92,18 @@ class Inputs:
             raise IndexError(f"expected a picture from 1 to {len(self)}, got {number}")
         row = int(np.searchsorted(self.starts, number - 1, side="right")) - 1
         part, i = self.parts[row], number - 1 - int(self.starts[row])
-        name = os.fsdecode(bytes(part.names[i]))
         if part.places is not None:
             offset, size = map(int, part.places[i])
-            return Picture(number, part.prefix + shown(name), part.path, (offset, size), None)
-        return Picture(number, part.prefix + shown(stem(name)), part.path / name, None, os.path.splitext(name)[1])
+            return Picture(number, part.stem(i), part.path, (offset, size), None)
+        name = os.fsdecode(bytes(part.names[i]))
+        return Picture(number, part.stem(i), part.path / name, None, os.path.splitext(name)[1])
 
     def __iter__(self) -> Iterator[Picture]:
         return (self[number] for number in range(1, len(self) + 1))
 
     def stems(self) -> Iterator[str]:
         """What the files of the pictures are called, in their order."""
-        return (picture.stem for picture in self)
+        return (part.stem(i) for part in self.parts for i in range(len(part.names)))
 
     def digest(self) -> str:
         """A number (SHA-256) by which another list of pictures is noticed; numbers hang on the list."""

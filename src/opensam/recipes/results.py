@@ -80,11 +80,8 @@ class Files:
 
     def finish(self, pictures: Iterable[Picture]) -> None:
         """Write the files that are about all pictures, from the records of those that are done."""
-        dataset = FORMATS[self.form].dataset
-        if dataset is None:
-            return
         records = (read_image_record(self.out / self._record(picture)) for picture in pictures if self.has(picture))
-        for name, chunks in dataset(records):
+        for name, chunks in FORMATS[self.form].dataset(records):
             write_file(self.out / name, chunks)
 
     def _record(self, picture: Picture) -> str:
