@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,9 @@ import numpy as np
 from PIL import Image
 
 from opensam.amg import AmgConfig
+from opensam.cli.generate import draw
 from opensam.image import Rgb
+from opensam.launch import pool
 from opensam.recipes import generation
 from opensam.recipes.inputs import find_pictures
 from opensam.records import MaskRecord
@@ -66,14 +68,18 @@ def run_job(
 ) -> generation.Progress:
     """A whole job."""
     inputs = find_pictures([photos], out)
+
+    def spread(start: Callable, pictures: Iterator, count: int) -> object:
+        return pool.answers(backend, workers, start, pictures, out, "cpu")
+
     return generation.generate(
         inputs,
         out,
         make_config(inputs, **settings),
         partial(open_stand_in, photos.parent, seconds),
         lambda progress: print(f"done {progress.done}", flush=True),
-        backend=backend,
-        workers=workers,
+        spread,
+        draw=draw,
     )
 
 

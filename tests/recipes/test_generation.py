@@ -10,7 +10,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from tests.recipes.stand_in import DIES, DIES_ONCE, FAILS, make_config, open_stand_in, read_all, run_job, write_photos
+from filelock import FileLock
+from tests.recipes.stand_in import DIES, DIES_ONCE, FAILS, make_config, read_all, run_job, write_photos
 
 from opensam.data.sa1b import read_shard
 from opensam.files import replacing
@@ -111,13 +112,9 @@ def test_a_folder_with_other_things_is_refused(photos: Path, tmp_path: Path) -> 
 
 
 def test_two_jobs_in_one_folder_at_a_time_are_refused(photos: Path, tmp_path: Path) -> None:
-    inputs = find_pictures([photos], tmp_path / "out")
-
-    def begin_another(progress: generation.Progress) -> None:
-        with pytest.raises(ValueError, match="expected nobody else to work on"):
-            run_job(photos, tmp_path / "out")
-
-    generation.generate(inputs, tmp_path / "out", make_config(inputs), open_stand_in, begin_another)
+    (tmp_path / "out/.opensam").mkdir(parents=True)
+    with FileLock(tmp_path / "out/.opensam/lock"), pytest.raises(ValueError, match="expected nobody else to work on"):
+        run_job(photos, tmp_path / "out")
 
 
 def fill_disk_at(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

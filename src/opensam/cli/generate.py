@@ -3,12 +3,13 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -28,8 +29,10 @@ from opensam.cli.shared import (
 if TYPE_CHECKING:
     from opensam.amg import AmgConfig
     from opensam.amg.tiles import TilesConfig
-    from opensam.recipes.generation import GenerateConfig, Progress
+    from opensam.image import Rgb
+    from opensam.recipes.generation import GenerateConfig, Progress, Segment
     from opensam.recipes.inputs import Inputs
+    from opensam.records import ImageRecord
 
 LINE_EVERY = 30.0
 """Seconds between two lines about the progress where there is no terminal."""
@@ -104,13 +107,55 @@ def generate(
     generation.check_folder(out, config)
     download(config)
     load = partial(generation.open_segment, config, checkpoint and checkpoint.absolute(), device, cache_folder())
+    work(inputs, out, config, load, Where(backend, workers, device))
+
+
+@dataclass(frozen=True)
+class Where:
+    """Who does the work; see `opensam.launch.pool.answers`."""
+
+    backend: str
+    workers: int | None
+    device: str
+
+
+def work(inputs: "Inputs", out: Path, config: "GenerateConfig", load: "Callable[[], Segment]", where: Where) -> None:
+    """Do a job and show how it goes.
+
+    Raises:
+        typer.Exit: Ctrl-C.
+        ValueError: see `generation.generate`.
+    """
+    from opensam.launch import pool
+    from opensam.recipes import generation
+
+    def spread(start: Any, pictures: Any, count: int) -> Any:
+        workers = where.workers and min(where.workers, count)  # more would only load models
+        return pool.answers(where.backend, workers, start, pictures, out, where.device)
+
     view = GenerateView(inputs)
     try:
         with view:
-            end = generation.generate(inputs, out, config, load, view, backend=backend, workers=workers, device=device)
+            end = generation.generate(inputs, out, config, load, view, spread, device=where.device, draw=draw)
     except KeyboardInterrupt:
         raise stopped(f"interrupted; {view.standing()}, and the same command goes on", INTERRUPTED) from None
     show(end, out)
+
+
+def draw(rgb: "Rgb", record: "ImageRecord") -> bytes:
+    """The picture under all its masks, the large ones below, as JPEG."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    from opensam.view import PALETTE, overlay
+
+    # One by one: hundreds of masks in the size of the picture would take gigabytes.
+    for number, mask in enumerate(sorted(record.annotations, key=lambda mask: -mask.area)):
+        rgb = overlay(rgb, mask.mask, colors=[PALETTE[number % len(PALETTE)]])
+    stream = BytesIO()
+    Image.fromarray(rgb).save(stream, "JPEG", quality=90)
+    return stream.getvalue()
 
 
 def settings(preset: str, overrides: Sequence[str], tile: bool) -> "tuple[AmgConfig, TilesConfig | None]":

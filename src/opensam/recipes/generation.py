@@ -16,7 +16,8 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,6 @@ from opensam.amg import AmgConfig, MaskGenerator
 from opensam.amg.tiles import TilesConfig, generate_tiled
 from opensam.config import Config, write_run_json
 from opensam.eval.report import run_facts
-from opensam.launch import pool
 from opensam.models import zoo
 from opensam.precision import Precision, compute_type
 from opensam.predictor import Predictor
@@ -40,6 +40,7 @@ from opensam.recipes.inputs import Inputs, Picture, check_names
 from opensam.recipes.results import (
     HIDDEN,
     RESERVED,
+    Draw,
     Files,
     NameTooLongError,
     Segmented,
@@ -54,6 +55,10 @@ from opensam.train.loop import check_same_config
 
 Segment = Callable[[image.Rgb], list[MaskRecord]]
 Report = Callable[["Progress"], None]
+Work = Callable[[Picture], "Outcome"]
+Answers = Iterator[tuple[Picture, "Outcome | Exception"]]
+Spread = Callable[[Callable[[], Work], Iterator[Picture], int], AbstractContextManager[Answers]]
+"""Gives so many pictures to workers, each of which makes itself ready by the function; see `opensam.launch.pool`."""
 
 MASKS_PER_IMAGE = 10**6
 """Ids of masks are `image_id * MASKS_PER_IMAGE + k`, k from 1: unique in a job, whoever made which."""
@@ -129,10 +134,10 @@ def generate(
     config: GenerateConfig,
     open_segment: Callable[[], Segment],
     report: Report,
+    spread: Spread,
     *,
-    backend: str = "local",
-    workers: int | None = None,
     device: str = "cpu",
+    draw: Draw | None = None,
 ) -> Progress:
     """Make what is missing of a job.
 
@@ -143,9 +148,9 @@ def generate(
         open_segment: called once in every worker; must survive pickling. It returns a function from a picture
             (H, W, 3) to its masks; their ids do not matter.
         report: called after each picture.
-        backend: see `pool.answers`, also for workers and device.
-        workers: processes.
-        device: of the model.
+        spread: starts the workers. The answer for a picture over which they died is an exception.
+        device: of the model, for run.json.
+        draw: see `Files`; needed for a config with overlays.
 
     Returns:
         How it ended. A picture that could not be read or segmented, or over which two workers died, is in
@@ -163,7 +168,7 @@ def generate(
                 sweep_all(out)
             else:
                 write_run_json(out, config, **run_facts(device, seed=0))
-            return _Job(inputs, out, config, report).run(open_segment, backend, workers, device)
+            return _Job(inputs, out, config, report, draw).run(open_segment, spread)
     except Timeout:
         raise ValueError(f"expected nobody else to work on {out}, got a job that runs; wait for it to end") from None
 
@@ -212,19 +217,19 @@ def _read_config(path: Path) -> dict[str, Any]:
 class _Job:
     """One start of a job."""
 
-    def __init__(self, inputs: Inputs, out: Path, config: GenerateConfig, report: Report) -> None:
-        self.inputs, self.out, self.config, self.report = inputs, out, config, report
-        self.results = _results(out, config)
+    def __init__(self, inputs: Inputs, out: Path, config: GenerateConfig, report: Report, draw: Draw | None) -> None:
+        self.inputs, self.config, self.report = inputs, config, report
+        self.results = _results(out, config, draw)
         done = np.fromiter((self.results.has(picture) for picture in inputs), np.bool_, len(inputs))
         self.todo: NDArray[np.int64] = np.flatnonzero(~done) + 1
         self.skipped = SkippedList(out / "skipped.csv", keep=lambda number: bool(done[number - 1]))
         self.progress = Progress(0, len(self.todo), len(inputs) - len(self.todo))
 
-    def run(self, open_segment: Callable[[], Segment], backend: str, workers: int | None, device: str) -> Progress:
+    def run(self, open_segment: Callable[[], Segment], spread: Spread) -> Progress:
         """Do what is to do; see `generate`."""
         self.results.prepare(self.todo)
         if len(self.todo):
-            self._work(partial(_start, open_segment, self.results, self.config), backend, workers, device)
+            self._work(partial(_start, open_segment, self.results, self.config), spread)
             self.skipped.sort()
         if not self.progress.before and self.progress.done == self.progress.skipped.total():
             ((reason, _),) = self.progress.skipped.most_common(1)
@@ -232,14 +237,12 @@ class _Job:
         self.results.finish(self.inputs)
         return self.progress
 
-    def _work(self, start: Any, backend: str, workers: int | None, device: str) -> None:
+    def _work(self, start: Callable[[], Work], spread: Spread) -> None:
         began = time.perf_counter()
-        tasks = (self.inputs[int(number)] for number in self.todo)
-        # More workers than pictures would only load models.
-        workers = workers and min(workers, len(self.todo))
-        with pool.answers(backend, workers, start, tasks, self.out, device) as answers:
+        pictures = (self.inputs[int(number)] for number in self.todo)
+        with spread(start, pictures, len(self.todo)) as answers:
             for picture, answer in answers:
-                outcome = Outcome(reason=str(answer)) if isinstance(answer, pool.WorkerDiedError) else answer
+                outcome = Outcome(reason=str(answer)) if isinstance(answer, Exception) else answer
                 if outcome.reason is not None:
                     self.skipped.add(picture, outcome.reason)
                 self.results.account(picture)
@@ -261,10 +264,10 @@ class _Job:
         self.report(self.progress)
 
 
-def _results(out: Path, config: GenerateConfig) -> Files | Shards:
+def _results(out: Path, config: GenerateConfig, draw: Draw | None) -> Files | Shards:
     if config.shard_size:
         return Shards(out, config.shard_size, config.pictures)
-    return Files(out, config.format, config.overlay)
+    return Files(out, config.format, draw if config.overlay else None)
 
 
 def _start(

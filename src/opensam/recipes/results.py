@@ -8,12 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from opensam.data.dataset import shown
 from opensam.files import PREFIX, replacing
@@ -21,7 +19,8 @@ from opensam.image import Rgb
 from opensam.recipes.inputs import Picture
 from opensam.records import ImageRecord, read_image_record
 from opensam.records.formats import FORMATS
-from opensam.view import PALETTE, overlay
+
+Draw = Callable[[Rgb, ImageRecord], bytes]
 
 HIDDEN = ".opensam"
 """The folder, inside that of a job, of what the job needs to go on. Pictures of hidden folders are not listed."""
@@ -48,10 +47,16 @@ class Segmented:
 
 
 class Files:
-    """A picture becomes files named after it; the last to appear is its record, and that says that it is done."""
+    """A picture becomes files named after it; the last to appear is its record, and that says that it is done.
 
-    def __init__(self, out: Path, form: str, with_overlay: bool) -> None:
-        self.out, self.form, self.with_overlay = out.absolute(), form, with_overlay
+    Args:
+        out: the folder of the job.
+        form: a name of `FORMATS`.
+        draw: makes a JPEG of a picture and its masks, if there is to be one; must survive pickling.
+    """
+
+    def __init__(self, out: Path, form: str, draw: Draw | None) -> None:
+        self.out, self.form, self.draw = out.absolute(), form, draw
 
     def has(self, picture: Picture) -> bool:
         """Whether a picture is done."""
@@ -61,8 +66,8 @@ class Files:
         """The files of a picture, by their paths in the folder, in the order in which they are to be written."""
         stem = done.picture.stem
         files = dict(FORMATS[self.form].files(done.record, stem))
-        if self.with_overlay:
-            files[f"{stem}_overlay.jpg"] = draw(done.rgb, done.record)
+        if self.draw is not None:
+            files[f"{stem}_overlay.jpg"] = self.draw(done.rgb, done.record)
         last = self._record(done.picture)
         record = files.pop(last, None) if self.form == "sa1b" else None
         return files | {last: record or done.record.to_json()}
@@ -230,17 +235,6 @@ def sweep_all(folder: Path) -> None:
         for name in names:
             if name.startswith(PREFIX) and name.endswith(".tmp"):
                 Path(root, name).unlink(missing_ok=True)
-
-
-def draw(rgb: Rgb, record: ImageRecord) -> bytes:
-    """The picture under all its masks, the large ones below, as JPEG."""
-    # One by one: hundreds of masks in the size of the picture would take gigabytes.
-    masks = sorted(record.annotations, key=lambda mask: -mask.area)
-    for number, mask in enumerate(masks):
-        rgb = overlay(rgb, mask.mask, colors=[PALETTE[number % len(PALETTE)]])
-    stream = BytesIO()
-    Image.fromarray(rgb).save(stream, "JPEG", quality=90)
-    return stream.getvalue()
 
 
 def _member(name: str, content: bytes) -> bytes:
