@@ -41,9 +41,7 @@ TILES = "tiles."
 
 INPUT_HELP = "pictures, folders of pictures (with the folders in them), tars, or folders of tars"
 FORMAT_HELP = "what is written: sa1b, coco, yolo, labelme, png or labelmap"
-PRESET_HELP = (
-    "settings to start from: official, or sa1b, those of the paper's data set (crops, clean-up; 5 times slower)"
-)
+PRESET_HELP = "settings to start from: official, or sa1b, those of the paper's data set (21 views of a picture)"
 SET_HELP = "change a setting, such as points_per_side=16; repeat for more; --dry-run shows all"
 WORKERS_HELP = "processes, each with a model of its own; unless given, 1 here, and on a Ray cluster one per GPU or core"
 SHARDS_HELP = "write tars of N pictures, each beside its SA-1B record, as `opensam train` reads them, instead of files"
