@@ -1,4 +1,4 @@
-"""The command `opensam`: predict, models, pretrain, train, finetune, distill and eval.
+"""The command `opensam`: predict, generate, models, pretrain, train, finetune, distill and eval.
 
 Nothing heavy is imported here: a command imports what it needs when it runs, so that help appears at once.
 """
@@ -8,6 +8,7 @@ import typer
 from opensam.cli.distill import distill
 from opensam.cli.evaluate import clicks
 from opensam.cli.finetune import finetune
+from opensam.cli.generate import generate
 from opensam.cli.models import models
 from opensam.cli.predict import predict
 from opensam.cli.pretrain import pretrain
@@ -28,6 +29,7 @@ evaluations = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Measure a model against masks that are known."
 )
 app.command(epilog=EPILOG)(predict)
+app.command(epilog=EPILOG)(generate)
 app.command(epilog=EPILOG)(models)
 app.command(epilog=EPILOG)(pretrain)
 app.command(epilog=EPILOG)(train)
