@@ -78,7 +78,7 @@ def find_candidates(
     """
     x0, y0, x1, y1 = crop_box
     embedding = predictor.embed(picture[y0:y1, x0:x1])
-    crop = _Crop(predictor.sam, embedding.embeddings, embedding.resize, crop_box, (len(picture), picture.shape[1]))
+    crop = _Crop(predictor.model, embedding.embeddings, embedding.resize, crop_box, (len(picture), picture.shape[1]))
     return crop.segment(grid * (x1 - x0, y1 - y0), config)
 
 
