@@ -186,6 +186,12 @@ def test_settings_by_name_go_before_those_of_a_config(oracle):
     assert generator.config == PRESETS["sa1b"].model_copy(update={"points_per_side": 4})
 
 
+def test_without_settings_a_model_has_those_that_suit_it(oracle):
+    assert MaskGenerator(Predictor(oracle)).config == PRESETS["official"]
+    oracle.name = "opensam_tiny"
+    assert MaskGenerator(Predictor(oracle)).config == PRESETS["tiny"] != PRESETS["official"]
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (3, 2)])
 def test_pictures_of_a_few_pixels_work(oracle, size):
     records = generate(oracle, draw(size, []), points_per_side=2, crop_n_layers=2)

@@ -14,7 +14,7 @@ import torch
 
 from opensam import image as images
 from opensam.amg.candidates import Candidate, find_candidates
-from opensam.amg.config import AmgConfig
+from opensam.amg.config import PRESETS, AmgConfig, preset_of
 from opensam.amg.edges import encode_edges, find_edges, paint_edges
 from opensam.geometry import box_area, box_nms, crop_boxes
 from opensam.masks import mask_to_box, remove_small_regions
@@ -30,7 +30,8 @@ class MaskGenerator:
 
     Args:
         predictor: of the model.
-        config: settings; the official defaults if None. `PRESETS` has them, and those of the paper's data set.
+        config: settings; None: the preset that suits the model, which for all but the embedded one is the official
+            defaults. `PRESETS` has them, and those of the paper's data set.
         overrides: settings by name, in place of those in `config`.
 
     Raises:
@@ -39,7 +40,7 @@ class MaskGenerator:
 
     def __init__(self, predictor: Predictor, config: AmgConfig | None = None, **overrides: Any) -> None:
         self.predictor = predictor
-        self.config = (config or AmgConfig()).changed(**overrides)
+        self.config = (config or PRESETS[preset_of(predictor.sam.name)]).changed(**overrides)
 
     def generate(self, image: images.Source) -> list[MaskRecord]:
         """The masks of a picture.

@@ -41,7 +41,10 @@ TILES = "tiles."
 
 INPUT_HELP = "pictures, folders of pictures (with the folders in them), tars, or folders of tars"
 FORMAT_HELP = "what is written: sa1b, coco, yolo, labelme, png or labelmap"
-PRESET_HELP = "settings to start from: official, or sa1b, those of the paper's data set (21 views of a picture)"
+PRESET_HELP = (
+    "settings to start from: official; sa1b, those of the paper's data set (21 views of a picture); tiny, official ones "
+    "with thresholds for the embedded model. Unless given, tiny for that model and official for others"
+)
 SET_HELP = "change a setting, such as points_per_side=16; repeat for more; --dry-run shows all"
 WORKERS_HELP = "processes, each with a model of its own; unless given, 1 here, and on a Ray cluster one per GPU or core"
 SHARDS_HELP = "write tars of N pictures, each beside its SA-1B record, as `opensam train` reads them, instead of files"
@@ -51,7 +54,7 @@ def generate(
     images: Annotated[list[Path], typer.Argument(help=INPUT_HELP, metavar="IMAGES...", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="folder of the job, new or to go on with", show_default=False)],
     output_format: Annotated[str, typer.Option("--format", help=FORMAT_HELP)] = "sa1b",
-    preset: Annotated[str, typer.Option("--preset", help=PRESET_HELP)] = "official",
+    preset: Annotated[str | None, typer.Option("--preset", help=PRESET_HELP, show_default=False)] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
     tile: Annotated[
         bool, typer.Option("--tile", help="cut large pictures into tiles; settings are --set tiles.KEY=VALUE")
@@ -80,14 +83,16 @@ def generate(
       skipped.csv          pictures that could not be used and why, if any;
                            they do not change the exit code unless no other is left
     """  # noqa: D301 -- \b is for typer
+    from opensam.amg import preset_of
     from opensam.recipes import generation
     from opensam.recipes.inputs import find_pictures
 
-    amg, tiles = settings(preset, overrides or [], tile)
+    facts = model_facts(model, checkpoint)
+    amg, tiles = settings(preset or preset_of(facts["model"] or ""), overrides or [], tile)
     inputs = find_pictures(images, out)
     config = generation.GenerateConfig.model_validate(
         {
-            **model_facts(model, checkpoint),
+            **facts,
             "precision": generation.resolve(precision.value, device),
             "amg": amg,
             "tiles": tiles,
@@ -260,7 +265,7 @@ def show(end: "Progress", out: Path) -> None:
     if end.before:
         lines.append(f"{_images(end.before)} done before")
     if end.empty:
-        lines.append(f"{_images(end.empty)} without any mask")
+        lines.append(f"{_images(end.empty)} without any mask; a lower --set pred_iou_thresh=... lets more pass")
     if skipped:
         lines.append(f"skipped {_images(skipped)}; {out / 'skipped.csv'} lists them")
         lines += [f"  {count} x {reason}" for reason, count in end.skipped.most_common(REASONS_SHOWN)]

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from opensam.amg import MaskGenerator
+from opensam.amg import PRESETS, MaskGenerator
 from opensam.amg.edges import count_runs, find_edges
 from opensam.models.sam import Sam
 from opensam.predictor import Predictor
@@ -62,7 +62,8 @@ class SamAutomaticMaskGenerator:
             raise ValueError(f"expected output_mode to be one of {get_args(OutputMode)}, got {output_mode!r}")
         self.output_mode = output_mode
         self.generator = MaskGenerator(
-            Predictor(model),
+            Predictor(model, "float32"),
+            PRESETS["official"],
             points_per_side=points_per_side,
             points_per_batch=points_per_batch,
             pred_iou_thresh=pred_iou_thresh,
