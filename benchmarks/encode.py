@@ -9,7 +9,6 @@ Memory is the peak while encoding above what is held before (weights, imports): 
 """
 
 import argparse
-import importlib.util
 import json
 import re
 import statistics
@@ -27,7 +26,9 @@ from torch import Tensor, nn
 
 from benchmarks import report
 from opensam.models import checkpoints, zoo
+from opensam.models.inference import for_inference
 from opensam.models.sam import Sam, SamConfig
+from opensam.precision import has_bfloat16
 
 TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 # Largest distance from the reference relative to its norm; bfloat16 has 8 bits, and 32 blocks add up.
@@ -79,15 +80,7 @@ def all_sides(options: argparse.Namespace) -> list[str]:
     """Who is measured; the first is what the others are compared with."""
     peers = ["transformers"] if architecture(options).image_encoder.kind == "vit" else []
     sides = [f"{who}-float32" for who in (*peers, "plain", "fast")]
-    return sides + [f"{who}-bf16" for who in (*peers, "fast")] if has_bfloat16(options.device) else sides
-
-
-def has_bfloat16(device: str) -> bool:
-    """Whether there are instructions for it; imitated ones are not worth measuring."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
+    return sides + [f"{who}-bf16" for who in (*peers, "fast")] if has_bfloat16(torch.device(options.device)) else sides
 
 
 def architecture(options: argparse.Namespace) -> SamConfig:
@@ -146,19 +139,7 @@ def encoder_of(options: argparse.Namespace) -> Encode:
         return lambda pixels: model(pixels.to(dtype)).last_hidden_state
     sam = Sam(architecture(options)).eval()
     checkpoints.load_into(sam, state, "weights.safetensors")
-    return (sam.image_encoder if who == "plain" else fast_encoder(sam, dtype)).to(options.device)
-
-
-def fast_encoder(sam: Sam, dtype: torch.dtype) -> nn.Module:
-    if importlib.util.find_spec("opensam.models.inference"):
-        inference = importlib.import_module("opensam.models.inference")
-        return inference.for_inference(sam, dtype).image_encoder
-    from opensam.models.fast_vit import FastImageEncoderViT
-    from opensam.models.vit import ImageEncoderViT
-
-    if not isinstance(sam.image_encoder, ImageEncoderViT):
-        raise ValueError("expected a model with a ViT, got another; there is no opensam.models.inference yet")
-    return FastImageEncoderViT(sam.image_encoder, dtype)
+    return (sam if who == "plain" else for_inference(sam, dtype)).image_encoder.to(options.device)
 
 
 def held_mib(device: str) -> float:

@@ -104,7 +104,5 @@ def test_with_and_without_the_kernels_of_onednn_the_embeddings_are_the_same(
 ) -> None:
     encoder = make(112, 3)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    fast_vit._onednn_linear.cache_clear()
     found = FastImageEncoderViT(encoder)(pixels(encoder))
-    fast_vit._onednn_linear.cache_clear()
     torch.testing.assert_close(found, encoder(pixels(encoder)), atol=1e-4, rtol=1e-4)

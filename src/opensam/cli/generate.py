@@ -42,8 +42,8 @@ TILES = "tiles."
 INPUT_HELP = "pictures, folders of pictures (with the folders in them), tars, or folders of tars"
 FORMAT_HELP = "what is written: sa1b, coco, yolo, labelme, png or labelmap"
 PRESET_HELP = (
-    "settings to start from: official; sa1b, those of the paper's data set (21 views of a picture); tiny, official ones "
-    "with thresholds for the embedded model. Unless given, tiny for that model and official for others"
+    "settings to start from: official; sa1b, those of the paper's data set (21 views of a picture); tiny, the official "
+    "ones with thresholds for the embedded model. Unless given, tiny for that model and official for others"
 )
 SET_HELP = "change a setting, such as points_per_side=16; repeat for more; --dry-run shows all"
 WORKERS_HELP = "processes, each with a model of its own; unless given, 1 here, and on a Ray cluster one per GPU or core"
@@ -83,12 +83,11 @@ def generate(
       skipped.csv          pictures that could not be used and why, if any;
                            they do not change the exit code unless no other is left
     """  # noqa: D301 -- \b is for typer
-    from opensam.amg import preset_of
     from opensam.recipes import generation
     from opensam.recipes.inputs import find_pictures
 
     facts = model_facts(model, checkpoint)
-    amg, tiles = settings(preset or preset_of(facts["model"] or ""), overrides or [], tile)
+    amg, tiles = settings(preset, overrides or [], tile, facts["model"])
     inputs = find_pictures(images, out)
     config = generation.GenerateConfig.model_validate(
         {
@@ -161,15 +160,18 @@ def draw(rgb: "Rgb", record: "ImageRecord") -> bytes:
     return stream.getvalue()
 
 
-def settings(preset: str, overrides: Sequence[str], tile: bool) -> "tuple[AmgConfig, TilesConfig | None]":
-    """A preset with what the user changed; keys that begin with `tiles.` are about tiles.
+def settings(
+    preset: str | None, overrides: Sequence[str], tile: bool, model: str | None
+) -> "tuple[AmgConfig, TilesConfig | None]":
+    """A preset, or that which suits the model, with what the user changed; keys with `tiles.` are about tiles.
 
     Raises:
         ValueError: no such preset or setting, a value that it cannot have, or tiles that nobody asked for.
     """
-    from opensam.amg import PRESETS
+    from opensam.amg import PRESETS, preset_of
     from opensam.amg.tiles import TilesConfig
 
+    preset = preset or preset_of(model or "")
     if preset not in PRESETS:
         raise ValueError(f"expected a preset, one of {', '.join(PRESETS)}, got {preset}")
     of_tiles = [override.removeprefix(TILES) for override in overrides if override.startswith(TILES)]

@@ -8,13 +8,13 @@ Letters: (H, W) the grid of patches, D embedding width, d width of one head, n w
 """
 
 import math
-from functools import cache
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from opensam.models import fused
 from opensam.models.layers import LayerNorm2d, Neck
 from opensam.models.vit import Block, ImageEncoderViT, relative_positions
 
@@ -78,30 +78,7 @@ class _Linear(nn.Module):
 
     def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
         """(..., in) of any floating-point type -> (..., out) in the type of the weights."""
-        x = x.to(self.weight.dtype)
-        if x.is_cpu and x.dtype in (torch.float32, torch.bfloat16) and (onednn := _onednn_linear()):
-            name, variant = ("gelu", "none") if gelu else ("none", "")
-            result: Tensor = onednn(x, self.weight, self.bias, name, [], variant)
-            return result
-        x = F.linear(x, self.weight, self.bias)
-        return F.gelu(x) if gelu else x
-
-
-@cache
-def _onednn_linear() -> Any:
-    """The linear layer of oneDNN where it is the faster one, else None.
-
-    On AMD processors with AVX-512, `F.linear` (MKL) takes twice its time; with AVX2 alone oneDNN takes 1.1 times as
-    long as MKL, and 1.5 times with its GELU. The operator is private, so it may go or change.
-    """
-    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
-        return None
-    try:
-        operator = torch.ops.mkldnn._linear_pointwise
-        operator(torch.zeros(1, 1), torch.zeros(1, 1), torch.zeros(1), "gelu", [], "none")
-    except (AttributeError, RuntimeError):
-        return None
-    return operator
+        return fused.linear(x.to(self.weight.dtype), self.weight, self.bias, gelu=gelu)
 
 
 class _Norm(nn.Module):
