@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pycocotools import mask as coco
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from opensam.masks import Mask, Rle, area, decode_rle, encode_rle, mask_to_box
+from opensam.rle import crop_rle, rle_to_box
 
 Number = int | float  # as it was written: 150 and 150.0 both come back the way they were
 Xywh = Annotated[list[Number], Field(min_length=4, max_length=4)]
@@ -111,15 +111,15 @@ class MaskRecord(_Record):
     def cutout(self) -> tuple[int, int, Mask]:
         """The mask within its own tight box: x and y of the corner, and (h, w) bool; (0, 0) pixels of an empty mask.
 
-        `bbox` is not trusted for it. While it is cut out, the mask of the whole picture is in memory.
+        `bbox` is not trusted for it. Only the box is unpacked, not the picture.
 
         Raises:
             ValueError: the runs do not fill the picture exactly.
         """
         if not area(self.segmentation):
             return 0, 0, np.zeros((0, 0), dtype=np.bool_)
-        x, y, width, height = (int(side) for side in coco.toBbox(self.segmentation))
-        return x, y, self.mask[y : y + height, x : x + width].copy()
+        x0, y0, x1, y1 = rle_to_box(self.segmentation).tolist()
+        return x0, y0, decode_rle(crop_rle(self.segmentation, (x0, y0), (y1 - y0 + 1, x1 - x0 + 1)))
 
 
 class ImageInfo(_Record):
