@@ -26,6 +26,7 @@ from pycocotools import mask as coco
 
 import opensam
 from benchmarks import report
+from opensam.amg import PRESETS
 from opensam.masks import encode_rle
 
 SIDES = ("opensam", "object-aware", "transformers")
@@ -109,7 +110,7 @@ def our_job(options: argparse.Namespace, settings: dict[str, Any]) -> Job:
     aware = options.side == "object-aware"
 
     def job(picture: Image.Image, changes: dict[str, Any]) -> list[Any]:
-        generator = opensam.MaskGenerator(predictor, object_aware=aware, **settings | changes)
+        generator = opensam.MaskGenerator(predictor, PRESETS["official"], object_aware=aware, **settings | changes)
         return [record.segmentation for record in generator.generate(picture)]
 
     return job

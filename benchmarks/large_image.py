@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+import opensam
 from benchmarks import report
 from opensam.amg.tiles import Generator, TilesConfig, cut_tiles, generate_tiled
 from opensam.image import Rgb
@@ -144,10 +145,7 @@ def region(labels: NDArray[np.int32], number: int, stats: list[int]) -> MaskReco
 
 
 def model_generator(name: str) -> Generator:
-    from opensam import Predictor
-    from opensam.amg import MaskGenerator
-
-    return MaskGenerator(Predictor(name))
+    return opensam.MaskGenerator(opensam.Predictor(opensam.load(name)))
 
 
 def summary(
