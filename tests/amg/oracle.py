@@ -4,6 +4,7 @@ The pictures are flat colours. The oracle's image embedding is the picture itsel
 colour gives the mask of that colour, wherever it is in the crop.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import cv2
@@ -23,19 +24,25 @@ SIDE = 256
 LOGIT = 8.0
 
 
+class Counts(Counter[str]):
+    """What a model and its copies, such as that of a predictor, were asked together."""
+
+    def __deepcopy__(self, memo: object) -> "Counts":
+        return self
+
+
 class Oracle(Sam):
     """Its three masks of a click: the colour under it, surely; the same, doubtfully; nothing, and it knows.
 
     Attributes:
-        asked: how many clicks it has seen.
-        drawn: of how many it has made masks.
+        counts: "asked", how many clicks it has seen, and "drawn", of how many it has made masks.
     """
 
     def __init__(self) -> None:
         sizes = {"embed_dims": (8, 8, 8, 8), "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}
         super().__init__(SamConfig(image_encoder=TinyViTConfig(image_size=SIDE, **sizes)))
         self.eval()
-        self.asked = self.drawn = 0
+        self.counts = Counts()
 
     def encode(self, pixels: Tensor) -> Tensor:
         return pixels
@@ -43,7 +50,7 @@ class Oracle(Sam):
     def attend(self, image_embeddings: Tensor, prompts: Prompts, multimask_output: bool) -> Attended:
         assert multimask_output
         assert prompts.point_coords.dtype == torch.float32
-        self.asked += prompts.count
+        self.counts["asked"] += prompts.count
         cells = image_embeddings[:, :, 1::4, 1::4]  # nearly the middle of each cell of the mask grid
         columns, rows = (prompts.point_coords[:, 0] / 4).long().clamp(max=SIDE // 4 - 1).T
         colours = cells[0, :, rows, columns].T
@@ -53,7 +60,7 @@ class Oracle(Sam):
         )
 
     def masks(self, attended: Attended, chosen: Tensor | None = None) -> Tensor:
-        self.drawn += len(chosen)
+        self.counts["drawn"] += len(chosen)
         same = (attended.image_tokens[chosen] - attended.mask_tokens[chosen, 0, :, None, None]).abs().amax(1) < 0.02
         logits = torch.where(same, LOGIT, -LOGIT)
         return torch.stack([logits, logits, -LOGIT * torch.ones_like(logits)], dim=1)
