@@ -55,7 +55,7 @@ def test_a_worker_that_sees_other_files_says_so(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
     with pytest.raises(ValueError, match=sentence):
-        launch._Process().enter(tmp_path / home, tmp_path / mark)
+        launch.Process().enter(tmp_path / home, tmp_path / mark)
 
 
 def test_a_worker_that_sees_the_same_files_works_where_the_command_was_started(
@@ -63,7 +63,7 @@ def test_a_worker_that_sees_the_same_files_works_where_the_command_was_started(
 ) -> None:
     monkeypatch.chdir(ROOT)
     (tmp_path / "mark").touch()
-    launch._Process().enter(tmp_path, tmp_path / "mark")
+    launch.Process().enter(tmp_path, tmp_path / "mark")
     assert Path.cwd() == tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["mark"]
 

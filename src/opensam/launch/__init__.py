@@ -55,7 +55,7 @@ def run(
     if backend == "local":
         return function(report)
     folder.mkdir(parents=True, exist_ok=True)
-    with _cluster(devices, nodes), _workers(devices, nodes) as workers:
+    with cluster(devices, nodes), _workers(devices, nodes) as workers:
         _share(workers, folder)
         return _run_in(workers, function, report)
 
@@ -71,7 +71,7 @@ class _Worker:
 
 
 @contextmanager
-def _cluster(devices: int, nodes: int) -> Iterator[None]:
+def cluster(devices: int, nodes: int) -> Iterator[None]:
     """A connection to Ray, unless this process has one."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray gives its workers the priority 15: beside other work on the machine they would stand still.
@@ -132,7 +132,7 @@ def _workers(devices: int, nodes: int) -> Iterator[list[_Worker]]:
         options = {"num_cpus": 1, "num_gpus": needs.get("GPU", 0), "max_restarts": 0}
         for rank in range(devices * nodes):
             bundle = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank // devices)
-            actors.append(ray.remote(_Process).options(**options, scheduling_strategy=bundle).remote())
+            actors.append(ray.remote(Process).options(**options, scheduling_strategy=bundle).remote())
         facts = _answers([actor.where.remote() for actor in actors])
         yield [_Worker(actor, *fact) for actor, fact in zip(actors, facts, strict=True)]
     finally:
@@ -210,7 +210,7 @@ def _places(workers: list[_Worker], port: int) -> list[Place]:
     ]
 
 
-class _Process:
+class Process:
     """What runs in a worker."""
 
     def where(self) -> tuple[str, str, tuple[str, ...]]:

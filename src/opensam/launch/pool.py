@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 from opensam.files import PREFIX
-from opensam.launch import BACKENDS, PATIENCE, POLL, _cluster, _Process
+from opensam.launch import BACKENDS, PATIENCE, POLL, Process, cluster
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -63,7 +63,7 @@ def answers(
     if backend not in BACKENDS:
         raise ValueError(f"expected a backend, one of {', '.join(BACKENDS)}, got {backend}")
     if backend == "ray":
-        with _cluster(workers or 1, 1), _mark(folder) as mark:
+        with cluster(workers or 1, 1), _mark(folder) as mark:
             crew: _Crew = _Actors(start, device, mark, workers)
             with closing(_conduct(crew, tasks)) as done:
                 yield done
@@ -334,7 +334,7 @@ class _RayHand:
         pass  # Ray does
 
 
-class _Servant(_Process):
+class _Servant(Process):
     """What runs in an actor."""
 
     def start(self, home: Path, mark: Path, start: Callable[[], Any]) -> None:
