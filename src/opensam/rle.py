@@ -114,6 +114,31 @@ def rle_iou(rles: Sequence[Rle], others: Sequence[Rle]) -> NDArray[np.float64]:
     return np.asarray(coco.iou(list(rles), list(others), [False] * len(others)), dtype=np.float64)
 
 
+def join_edges(parts: Sequence[Ints]) -> Ints:
+    """The edges of one mask from those of its columns, from left to right; runs that meet become one.
+
+    Edges are the numbers of the pixels, counted column by column, at which a mask begins, ends, begins again and so on.
+    """
+    edges = np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+    meets = np.flatnonzero(edges[1:] == edges[:-1])  # ends at the bottom of a column, begins at the top of the next
+    return np.delete(edges, np.concatenate([meets, meets + 1]))
+
+
+def encode_edges(edges: Ints, size: Sequence[int]) -> Rle:
+    """The RLE of a mask with these edges (see `join_edges`) in a picture of `size` (H, W).
+
+    Raises:
+        ValueError: the picture has more pixels than an RLE can count.
+    """
+    height, width = (int(side) for side in size)
+    if height * width > _MOST:
+        raise ValueError(f"expected a picture of at most {_MOST} pixels for an RLE, got {height} x {width}; cut it up.")
+    runs = np.diff(np.concatenate([[0], edges, [height * width]]))
+    runs = runs[:-1] if runs[-1] == 0 else runs  # the last run is inside: no empty one follows
+    counts = coco.frPyObjects({"size": [height, width], "counts": runs}, height, width)["counts"]
+    return {"size": [height, width], "counts": counts.decode("ascii")}
+
+
 def read_runs(rle: Rle) -> Ints:
     """The lengths of the runs, outside and inside in turn, checked to fill `size`.
 
@@ -169,17 +194,9 @@ def _spans(rle: Rle) -> tuple[Ints, Ints, Ints]:
 
 def _from_spans(columns: Ints, tops: Ints, bottoms: Ints, size: Sequence[int]) -> Rle:
     """The RLE of spans that are not empty, do not overlap, and have the order of `_spans`."""
-    height, width = (int(side) for side in size)
-    if height * width > _MOST:
-        raise ValueError(f"expected a picture of at most {_MOST} pixels for an RLE, got {height} x {width}; cut it up.")
-    starts, ends = columns * height + tops, columns * height + bottoms
-    apart = starts[1:] != ends[:-1]  # where not, the span goes on at the top of the next column
-    starts, ends = starts[np.append(True, apart)[: starts.size]], ends[np.append(apart, True)[: ends.size]]
-    edges = np.concatenate([[0], np.column_stack([starts, ends]).ravel(), [height * width]])
-    if edges[-2] == edges[-1]:
-        edges = edges[:-1]  # the last run is inside: no empty one follows
-    counts = coco.frPyObjects({"size": [height, width], "counts": np.diff(edges)}, height, width)["counts"]
-    return {"size": [height, width], "counts": counts.decode("ascii")}
+    height = int(size[0])
+    edges = np.column_stack([columns * height + tops, columns * height + bottoms]).ravel()
+    return encode_edges(join_edges([edges]), size)
 
 
 def _places(copies: Ints) -> Ints:

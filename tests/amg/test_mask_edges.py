@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from opensam.amg.edges import count_runs, encode_edges, find_edges, join_edges, paint_edges
+from opensam.amg.edges import find_edges, paint_edges
 from opensam.masks import decode_rle, encode_rle
+from opensam.rle import encode_edges, join_edges, read_runs
 
 masks = arrays.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 
@@ -22,7 +23,7 @@ def test_a_placed_mask_has_the_encoding_of_the_whole_one(mask, left, top, right,
     size = (mask.shape[0] + top + bottom, mask.shape[1] + left + right)
     whole, edges = place(mask, left, top, size), find_edges(mask, left, top, size[0])
     assert encode_edges(edges, size) == encode_rle(whole)
-    assert sum(count_runs(edges, size)) == size[0] * size[1]
+    assert sum(read_runs(encode_edges(edges, size))) == size[0] * size[1]
     assert (np.diff(edges) > 0).all()
     box = (left, top, left + mask.shape[1], top + mask.shape[0])
     np.testing.assert_array_equal(paint_edges(edges, box, size[0]), mask)

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from opensam.amg.config import AmgConfig
-from opensam.amg.edges import Edges, find_edges, join_edges
+from opensam.amg.edges import Edges, find_edges
 from opensam.geometry import Box, Resize, touches_crop_edge
 from opensam.image import Rgb
 from opensam.masks import mask_to_box
 from opensam.models.sam import Sam
 from opensam.predictor import Predictor
 from opensam.prompts import FOREGROUND, Prompts
+from opensam.rle import join_edges
 
 # Prompts decoded at once on a processor, where more gain nothing, and everywhere if `object_aware`: there the result
 # depends on it.

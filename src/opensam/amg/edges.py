@@ -2,16 +2,14 @@
 
 The pixels of a picture of height H are numbered column by column, pixel (x, y) has the number x * H + y, as in
 COCO's encoding. `edges` are the numbers at which a mask begins, ends, begins again and so on: rising, int64, an even
-number of them.
+number of them. `opensam.rle` joins and encodes them.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco
 
-from opensam.masks import Mask, Rle
+from opensam.masks import Mask
+from opensam.rle import join_edges
 
 Edges = NDArray[np.int64]
 
@@ -22,27 +20,6 @@ def find_edges(mask: Mask, x0: int, y0: int, height: int) -> Edges:
     framed[:, 1:-1] = mask.T
     columns, rows = np.nonzero(framed[:, 1:] != framed[:, :-1])
     return join_edges([(columns + x0) * height + rows + y0])
-
-
-def join_edges(parts: Sequence[Edges]) -> Edges:
-    """The edges of one mask from those of its columns, from left to right; runs that meet become one."""
-    edges = np.concatenate([np.zeros(0, dtype=np.int64), *parts])
-    meets = np.flatnonzero(edges[1:] == edges[:-1])  # ends at the bottom of a column, begins at the top of the next
-    return np.delete(edges, np.concatenate([meets, meets + 1]))
-
-
-def count_runs(edges: Edges, size: tuple[int, int]) -> list[int]:
-    """COCO's uncompressed counts: the lengths of the runs, outside and inside in turn, in a picture of `size`."""
-    height, width = size
-    runs: list[int] = np.diff(np.concatenate([[0], edges, [height * width]])).tolist()
-    return runs[:-1] if runs[-1] == 0 else runs  # the mask has the last pixel
-
-
-def encode_edges(edges: Edges, size: tuple[int, int]) -> Rle:
-    """The COCO encoding for a picture of `size` (H, W), equal to that of `masks.encode_rle`."""
-    height, width = size
-    rle = coco.frPyObjects({"size": [height, width], "counts": count_runs(edges, size)}, height, width)
-    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 
 def paint_edges(edges: Edges, box: tuple[int, int, int, int], height: int) -> Mask:

@@ -15,11 +15,12 @@ import torch
 from opensam import image as images
 from opensam.amg.candidates import Candidate, find_candidates
 from opensam.amg.config import PRESETS, AmgConfig, preset_of
-from opensam.amg.edges import encode_edges, find_edges, paint_edges
+from opensam.amg.edges import find_edges, paint_edges
 from opensam.geometry import box_area, box_nms, crop_boxes
 from opensam.masks import mask_to_box, remove_small_regions
 from opensam.predictor import Predictor
 from opensam.records import MaskRecord
+from opensam.rle import encode_edges
 
 
 class MaskGenerator:

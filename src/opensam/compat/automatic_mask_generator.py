@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opensam.amg import PRESETS, MaskGenerator
-from opensam.amg.edges import count_runs, find_edges
 from opensam.models.sam import Sam
 from opensam.predictor import Predictor
 from opensam.records import MaskRecord
+from opensam.rle import read_runs
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 
@@ -108,6 +108,4 @@ class SamAutomaticMaskGenerator:
             return record.mask
         if self.output_mode == "coco_rle":
             return record.segmentation
-        height, width = record.segmentation["size"]
-        runs = count_runs(find_edges(record.mask, 0, 0, height), (height, width))
-        return {"size": [height, width], "counts": runs}
+        return {"size": record.segmentation["size"], "counts": read_runs(record.segmentation).tolist()}
