@@ -32,8 +32,9 @@ def test_what_can_be_run_is_run_and_the_rest_is_named(tmp_path):
         Part("text", None, "no --clip"),
         Part("edges", evaluation("edges", ran)),
     ]
-    reports = run_suite(parts, Setting(tmp_path / "out", None, None))
+    reports, left_out = run_suite(parts, Setting(tmp_path / "out", None, None))
     assert [one.name for one in reports] == ["clicks", "edges"]
+    assert left_out == ["text: no --clip"]
     assert ran == [("clicks", True), ("edges", True)], "one that breaks off must find the values of those before it"
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {f"{name}.{kind}" for name in ("clicks", "edges") for kind in ("md", "json")} | {

@@ -120,6 +120,14 @@ class EvaluationBar:
 
 def show(report: "Report", table: "Table", out: Path) -> None:
     """Print a table of a report, and where it is."""
+    show_table(table)
+    if report.skipped:
+        typer.echo(f"left out {len(report.skipped)} pictures; the report lists them")
+    typer.echo(f"{out / report.name}.md\n{out / report.name}.json")
+
+
+def show_table(table: "Table") -> None:
+    """Print a table."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as Screen
 
@@ -129,6 +137,3 @@ def show(report: "Report", table: "Table", out: Path) -> None:
     for row in table.texts():
         screen.add_row(*row)
     console(sys.stdout).print(screen)
-    if report.skipped:
-        typer.echo(f"left out {len(report.skipped)} pictures; the report lists them")
-    typer.echo(f"{out / report.name}.md\n{out / report.name}.json")

@@ -28,10 +28,13 @@ class Part:
     missing: str = ""
 
 
-def run_suite(parts: Sequence[Part], setting: Setting) -> list[Report]:
+def run_suite(parts: Sequence[Part], setting: Setting) -> tuple[list[Report], list[str]]:
     """Run what can be run, and write `report.md`, `report.json` and `report.html` beside the single reports.
 
     What was measured stays on disk until all of it is done, so that an interrupted suite goes on in its middle.
+
+    Returns:
+        The reports, and what was left out, a sentence each.
 
     Raises:
         ValueError: nothing can be run, or an evaluation cannot.
@@ -43,7 +46,7 @@ def run_suite(parts: Sequence[Part], setting: Setting) -> list[Report]:
     write_summary(setting.out, reports, left_out)
     for journal in setting.out.glob("*.partial.jsonl"):
         journal.unlink()
-    return reports
+    return reports, left_out
 
 
 def write_summary(out: Path, reports: Sequence[Report], left_out: Sequence[str]) -> None:
