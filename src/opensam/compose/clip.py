@@ -5,7 +5,7 @@ torchvision. Letters: T texts, N pictures, D numbers of an embedding.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -124,7 +124,7 @@ def load_clip(folder: Path, device: str = "cpu") -> ClipEncoder:
     from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 
     try:
-        model = CLIPModel(CLIPConfig.from_dict(config))
+        model: Any = CLIPModel(CLIPConfig.from_dict(config))
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         found = {name: tensor for file in _weights(folder) for name, tensor in load_file(file).items()}
         missing = sorted(model.load_state_dict(found, strict=False).missing_keys)
@@ -145,8 +145,8 @@ def check_folder(folder: Path) -> None:
     """Hear of a wrong path before anything is loaded. Raises ValueError."""
     if not (folder / "config.json").is_file():
         raise ValueError(
-            f"expected a folder with a CLIP model (config.json, model.safetensors, tokenizer.json), got {folder}; nothing "
-            "is downloaded here: fetch one with `hf download openai/clip-vit-large-patch14 --local-dir FOLDER`"
+            f"expected a folder with a CLIP model (config.json, model.safetensors, tokenizer.json), got {folder}; "
+            "nothing is downloaded here: fetch one with `hf download openai/clip-vit-large-patch14 --local-dir FOLDER`"
         )
     _weights(folder)
 

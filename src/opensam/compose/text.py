@@ -65,7 +65,7 @@ class CropConfig(Config):
         background: "zeroed": black outside the mask, which alone tells apart two masks of one box; "kept".
     """
 
-    enlarge: float = pydantic.Field(1.5, ge=1)
+    enlarge: float = pydantic.Field(default=1.5, ge=1, le=4)
     background: Literal["zeroed", "kept"] = "zeroed"
 
 

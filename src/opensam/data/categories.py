@@ -39,7 +39,8 @@ class Categories:
             self.names: tuple[str, ...] = tuple(sorted(set(self._ids.values())))
         elif isinstance(whole, LabelledTars | RecordFolder):
             records = (_record(whole, row) for row in range(len(whole)))
-            self.names = tuple(sorted({one.category for record in records for one in record.annotations} - {None}))
+            used = {one.category for record in records for one in record.annotations}
+            self.names = tuple(sorted(name for name in used if name is not None))
         else:
             self.names = ()
 
@@ -66,7 +67,8 @@ class Categories:
 def _whole(dataset: Dataset, i: int) -> tuple[Dataset, int]:
     """The data set that a part was taken of, and which picture i is in it."""
     while isinstance(dataset, Part):
-        dataset, i = dataset.dataset, int(dataset.rows[i])
+        i = int(dataset.rows[i])
+        dataset = dataset.dataset
     return dataset, i
 
 

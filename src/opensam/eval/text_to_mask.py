@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -31,39 +32,49 @@ from opensam.compose.text import (
     embed_names,
 )
 from opensam.config import Config
+from opensam.data.categories import Categories
 from opensam.eval.report import Cell, Table
-from opensam.image import Rgb
+from opensam.eval.runner import Item, Measure
+from opensam.image import Rgb, read
 from opensam.masks import area, encode_rle
 from opensam.rle import Rle, rle_iou, rle_union
 
 TEMPLATES = ("a photo of a {}",)
 TOP = 5
+MEANS_NOTE = (
+    "Higher is better, but for the median rank. What is not above chance was not found by the words. Data sets in "
+    "which nothing can be confused are left out of finding and naming."
+)
 MASKS_NOTE = (
     "The answer to a text, against the best mask of its category and against all of them together; mean over texts. "
     "chance: a candidate of the method drawn at random; best: the candidate that fits best."
 )
 FINDING_NOTE = (
-    "The labelled masks of a picture by likeness to a text: the first of the category among the first 1 or 5 (R@1, R@5), "
-    "mean average precision, the rank that half of the first ones reach. Pictures of one category are left out."
+    "The labelled masks of a picture by likeness to a text: one of the category among the first 1 or 5 (R@1, R@5), "
+    "mean average precision, the rank within which half of the texts have one. Pictures of one category are left out."
 )
 NAMING_NOTE = (
-    "All names of the data set by likeness to a labelled mask: its own is the first, or among the first 5. Data sets of "
-    "one name are left out."
+    "All names of the data set by likeness to a labelled mask: its own is the first, or among the first 5. Data sets "
+    "of one name are left out."
 )
 # What COCO's names of regions have behind the word that a person would use.
 _BOOKKEEPING = ("-merged", "-other", "-stuff")
 
 
 class TextConfig(Config):
-    """What is asked, and how the text model sees it.
+    """What to evaluate on, what is asked, and how the text model sees it.
 
     Attributes:
+        data: data sets as `opensam.data.specs` has them.
+        max_images: at most so many per data set, evenly spaced; None: all.
         templates: sentences around the name of a category; several are averaged.
         crops: how a mask becomes a picture for the text model.
         min_area: labelled masks with fewer pixels are not asked for, and found ones are no answer. The paper trains
             on 100 x 100 pixels of pictures that are about 1500 high; 0: all.
     """
 
+    data: tuple[str, ...]
+    max_images: int | None = pydantic.Field(None, ge=1)
     templates: tuple[str, ...] = TEMPLATES
     crops: CropConfig = CropConfig()
     min_area: int = pydantic.Field(0, ge=0)
@@ -75,6 +86,28 @@ class Names:
 
     names: tuple[str, ...]
     embeddings: Tensor
+
+
+def asking(
+    make: Callable[[], tuple[TextSegmenter, TextImageEncoder]], data: Sequence[Categories], config: TextConfig
+) -> Measure:
+    """What a worker does with a picture, once it has made the method and the encoder; see `runner.measure`."""
+    segmenter, encoder = make()
+    names = [read_names(one.names, encoder, config.templates) for one in data]
+    return partial(_ask, segmenter, encoder, data, names, config)
+
+
+def _ask(
+    segmenter: TextSegmenter,
+    encoder: TextImageEncoder,
+    data: Sequence[Categories],
+    names: Sequence[Names],
+    config: TextConfig,
+    item: Item,
+) -> dict[str, Any]:
+    number, row = item.place
+    image = read(data[number].dataset.picture(row))
+    return measure_picture(segmenter, encoder, image, data[number].masks(row), names[number], config)
 
 
 def read_names(categories: Sequence[str], encoder: TextImageEncoder, templates: Sequence[str]) -> Names:
@@ -205,7 +238,7 @@ def chance_precision(masks: int, relevant: int) -> float:
     """The expected average precision of a random order."""
     if relevant == masks:
         return 1.0
-    # At rank k stands a relevant mask with probability r / n, and of the k - 1 before it are (r - 1) / (n - 1) relevant.
+    # At rank k stands a relevant mask with probability r / n; of the k - 1 before it, (r - 1) / (n - 1) are relevant.
     density = (relevant - 1) / (masks - 1)
     return sum((1 + (k - 1) * density) / k for k in range(1, masks + 1)) / masks
 
@@ -217,10 +250,10 @@ def summarise(values: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, An
         values: of each data set what `measure_picture` gave, picture by picture.
 
     Returns:
-        `datasets`: for each the numbers of `images`, `texts`, texts for which masks are `ranked`, `masks` and `names`, its `scores`, the same by `chance`,
-        and for masks the `best` that the candidates allow. `mean`: the three groups over the data sets that have a
-        value. A value is None where nothing can be asked: finding needs pictures with several categories, naming a
-        data set with several names.
+        `datasets`: for each the numbers of `images`, `texts`, `ranked` (texts for which masks are ranked), `masks` and
+        `names`, its `scores`, the same by `chance`, and for masks the `best` that the candidates allow. `mean`: the
+        three groups over the data sets that have a value. A value is None where nothing can be asked: finding needs
+        pictures with several categories, naming a data set with several names.
     """
     datasets = {name: _of_dataset(pictures) for name, pictures in values.items()}
     mean = {group: _mean_of([one[group] for one in datasets.values()]) for group in ("scores", "chance", "best")}
@@ -253,7 +286,10 @@ def _finding(texts: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float | None
     odds = [(text["masks"], text["relevant"]) for text in texts]
     scores = {f"recall@{k}": _mean([float(text["first"] <= k) for text in texts]) for k in (1, TOP)}
     chance = {f"recall@{k}": _mean([chance_recall(n, r, k) for n, r in odds]) for k in (1, TOP)}
-    scores["map"], chance["map"] = _mean([text["ap"] for text in texts]), _mean([chance_precision(*one) for one in odds])
+    scores["map"], chance["map"] = (
+        _mean([text["ap"] for text in texts]),
+        _mean([chance_precision(*one) for one in odds]),
+    )
     firsts = Counter(text["first"] for text in texts)
     counts = Counter(odds)
     scores["median_rank"] = _median_rank(lambda k: sum(firsts[rank] for rank in firsts if rank <= k), len(texts))
@@ -269,7 +305,7 @@ def _median_rank(within: Callable[[int], float], texts: int) -> float | None:
 
 
 def _naming(masks: Sequence[Mapping[str, Any]], names: int) -> tuple[dict[str, float | None], dict[str, float | None]]:
-    """Scores and chance of ranking names by likeness to masks; by category, each of them counts as much as any other."""
+    """Scores and chance of ranking names by likeness to masks; "by category" each of these counts the same."""
     by_name: dict[str, list[float]] = {}
     for mask in masks:
         by_name.setdefault(mask["name"], []).append(float(mask["rank"] == 1))
@@ -279,17 +315,32 @@ def _naming(masks: Sequence[Mapping[str, Any]], names: int) -> tuple[dict[str, f
     return scores, chance
 
 
+MASKS = {"instance_iou": "one object", "semantic_iou": "all together"}
+FINDING = {"recall@1": "R@1", "recall@5": "R@5", "map": "mAP", "median_rank": "median rank"}
+NAMING = {"top@1": "top 1", "top@5": "top 5", "top@1_by_category": "top 1, mean over categories"}
+
+
 def tables(summary: Mapping[str, Any]) -> tuple[Table, ...]:
-    """What `summarise` gave, for people: a row per data set, their mean as the last row."""
+    """What `summarise` gave, for people: the means, then a row per data set for each of the three questions."""
+    asked, named = {"images": "images", "texts": "texts"}, {"masks": "masks", "names": "names"}
     chance, best = ("scores", "chance"), ("scores", "chance", "best")
-    masks = {"instance_iou": "one object", "semantic_iou": "all together"}
-    finding = {"recall@1": "R@1", "recall@5": "R@5", "map": "mAP", "median_rank": "median rank"}
-    naming = {"top@1": "top 1", "top@5": "top 5", "top@1_by_category": "top 1, mean over categories"}
-    asked, ranked, named = {"images": "images", "texts": "texts"}, {"ranked": "texts"}, {"masks": "masks", "names": "names"}
     return (
-        _table(summary, "Masks from words: IoU", asked, masks, best, MASKS_NOTE),
-        _table(summary, "Finding labelled masks by words", ranked, finding, chance, FINDING_NOTE),
-        _table(summary, "Naming labelled masks", named, naming, chance, NAMING_NOTE),
+        _means(summary),
+        _table(summary, "Masks from words: IoU", asked, MASKS, best, MASKS_NOTE),
+        _table(summary, "Finding labelled masks by words", {"ranked": "texts"}, FINDING, chance, FINDING_NOTE),
+        _table(summary, "Naming labelled masks", named, NAMING, chance, NAMING_NOTE),
+    )
+
+
+def _means(summary: Mapping[str, Any]) -> Table:
+    groups = ("scores", "chance", "best")
+    rows = [
+        (f"{question}: {head}", *(summary["mean"][group].get(score) for group in groups))
+        for question, scores in (("mask from words, IoU", MASKS), ("finding masks", FINDING), ("naming masks", NAMING))
+        for score, head in scores.items()
+    ]
+    return Table(
+        "Mean over data sets", ("measure", "measured", "chance", "best possible"), tuple(rows), note=MEANS_NOTE
     )
 
 
