@@ -149,6 +149,9 @@ def check_folder(folder: Path) -> None:
             "nothing is downloaded here: fetch one with `hf download openai/clip-vit-large-patch14 --local-dir FOLDER`"
         )
     _weights(folder)
+    # Without them transformers makes an empty tokenizer.
+    if not any((folder / file).is_file() for file in ("tokenizer.json", "vocab.json")):
+        raise ValueError(f"expected tokenizer.json, or vocab.json and merges.txt, in {folder}, got none")
 
 
 def _weights(folder: Path) -> list[Path]:
