@@ -1,13 +1,17 @@
 """A text model that knows colours by name, one that knows nothing, and a real CLIP that is tiny and untrained."""
 
+import io
 import json
+import tarfile
 
 import numpy as np
 import torch
+from PIL import Image
 from tests.amg.oracle import COLOURS, draw
 from torch.nn import functional
 
-from opensam.masks import encode_rle
+from opensam.masks import decode_rle, encode_rle
+from opensam.records import ImageInfo, ImageRecord, MaskRecord
 
 NAMES = ["red", "green", "blue", "yellow", "pink", "cyan"]
 GREY = (128, 128, 128)  # between the rectangles
@@ -51,8 +55,28 @@ def coloured(size, boxes, names=NAMES):
     return draw(size, boxes), labelled
 
 
+def write_labelled(path, pictures):
+    """A tar in the SA-1B layout; a picture comes with its masks and their categories."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for number, (pixels, labelled) in enumerate(pictures):
+            png = io.BytesIO()
+            Image.fromarray(pixels).save(png, "PNG")
+            records = [
+                MaskRecord.from_mask(decode_rle(mask), i, predicted_iou=1.0, stability_score=1.0, category=name)
+                for i, (mask, name) in enumerate(labelled)
+            ]
+            height, width = pixels.shape[:2]
+            info = ImageInfo(image_id=number, width=width, height=height, file_name=f"{number}.png")
+            record = ImageRecord(image=info, annotations=records)
+            for file, content in ((f"{number}.png", png.getvalue()), (f"{number}.json", record.to_json())):
+                member = tarfile.TarInfo(file)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+
+
 def write_clip(folder, **text):
-    """A CLIP of 12,000 random weights that reads letters, saved as transformers saves any; returns model and tokenizer."""
+    """A CLIP of few random weights that reads letters, in a folder as transformers saves any; with its tokenizer."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 

@@ -53,7 +53,9 @@ def test_embeddings_are_those_of_transformers(saved):
 def test_many_are_embedded_as_each_alone(saved):
     encoder = load_clip(saved[0])
     texts = [f"{'very ' * (number % 4)}{number}" for number in range(20)]
-    assert torch.allclose(encoder.embed_texts(texts), torch.cat([encoder.embed_texts([one]) for one in texts]), atol=1e-5)
+    assert torch.allclose(
+        encoder.embed_texts(texts), torch.cat([encoder.embed_texts([one]) for one in texts]), atol=1e-5
+    )
     images = pictures() * 3
     assert torch.allclose(encoder.embed_images(images), encoder.embed_images(pictures()).repeat(3, 1), atol=1e-5)
     assert encoder.embed_texts([]).shape == encoder.embed_images([]).shape == (0, 8)
@@ -159,7 +161,9 @@ def test_the_preparation_is_read_in_every_spelling(folder):
     assert read_preparation(folder) == Preparation(40, (SIDE, SIDE))
     (folder / "preprocessor_config.json").write_text('{"size": 36, "crop_size": 32, "do_resize": true, "resample": 2}')
     assert read_preparation(folder) == Preparation(36, (32, 32), resample=2)
-    change_json(folder / "preprocessor_config.json", size=both, crop_size=both, image_mean=[0, 0, 0], image_std=[1, 1, 1])
+    change_json(
+        folder / "preprocessor_config.json", size=both, crop_size=both, image_mean=[0, 0, 0], image_std=[1, 1, 1]
+    )
     prepare = read_preparation(folder)
     assert prepare == Preparation((24, 30), (24, 30), 2, (0, 0, 0), (1, 1, 1))
     assert [prepare(picture).shape for picture in pictures()] == [(3, 24, 30)] * 6

@@ -61,7 +61,9 @@ def test_who_knows_everything_scores_one_everywhere():
     rng = np.random.default_rng(0)
     values = [measured(ColourEncoder(), *scattered(rng, count)) for count in (2, 4, 6)]
     summary = summarise({"a": values[:2], "b": values[2:]})
-    assert all(value == 1 for one in (summary, *summary["datasets"].values()) for value in one.get("scores", {}).values())
+    assert all(
+        value == 1 for one in (summary, *summary["datasets"].values()) for value in one.get("scores", {}).values()
+    )
     assert all(value == 1 for value in summary["mean"]["scores"].values())
     assert summary["mean"]["best"] == {"instance_iou": 1, "semantic_iou": 1}
     counts = {name: [one[key] for key in ("images", "texts", "ranked", "masks", "names")]
@@ -73,12 +75,14 @@ def test_who_guesses_scores_what_chance_says():
     rng = np.random.default_rng(1)
     encoder = RandomEncoder(2)
     values = []
-    for number in range(300):
+    for number in range(120):
         picture, labelled = scattered(rng, 2 + number % 5)
         names = [NAMES[int(rng.integers(3))] for _ in labelled]  # several of a category
-        values.append(measured(encoder, picture, [(mask, name) for (mask, _), name in zip(labelled, names, strict=True)]))
+        values.append(
+            measured(encoder, picture, [(mask, name) for (mask, _), name in zip(labelled, names, strict=True)])
+        )
     ((_, one),) = summarise({"all": values})["datasets"].items()
-    assert one["ranked"] > 400
+    assert one["ranked"] > 200
     tolerance = {"recall@1": 0.07, "recall@5": 0.03, "map": 0.05, "median_rank": 0.0, "top@1": 0.04, "top@5": 0.04}
     tolerance |= {"top@1_by_category": 0.04, "instance_iou": 0.07, "semantic_iou": 0.07}
     assert set(one["scores"]) == set(one["chance"]) == set(tolerance)
