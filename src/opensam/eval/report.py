@@ -1,8 +1,9 @@
 """An evaluation on paper: tables and pictures for people, numbers for programs, each file whole or not there."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,23 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Headline:
+    """A number that stands for an evaluation.
+
+    Attributes:
+        score: its name.
+        measured: what came out; None: it could not be measured.
+        paper: what the paper has for SAM with ViT-H, on its data; None: nothing comparable.
+        baseline: the best of the other methods on the same data, and which that is; "" if there is none.
+    """
+
+    score: str
+    measured: float | None
+    paper: float | None = None
+    baseline: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
     """What one evaluation has found.
 
@@ -79,6 +97,7 @@ class Report:
         notes: sentences on how to read the numbers.
         figures: in the order in which they should be looked at.
         skipped: pictures that could not be used, with the reason.
+        headlines: the one to three numbers that a summary of several evaluations shows.
     """
 
     name: str
@@ -90,6 +109,7 @@ class Report:
     notes: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
     skipped: dict[str, str] = field(default_factory=dict)
+    headlines: tuple[Headline, ...] = ()
 
     def markdown(self) -> str:
         """The page: tables, notes, figures, and under which conditions."""
@@ -106,9 +126,39 @@ class Report:
         return "\n".join(parts)
 
     def json(self) -> dict[str, Any]:
-        """All of it but the words."""
-        kept = {"config": self.config, **self.facts, "results": self.results}
-        return {"evaluation": self.name, **kept, **({"skipped": self.skipped} if self.skipped else {})}
+        """All of it; the conditions stand beside the rest."""
+        page = asdict(self)
+        return {"evaluation": page.pop("name"), **page.pop("facts"), **page}
+
+
+def read_report(path: Path) -> Report:
+    """A report that `write_report` wrote as JSON.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        fields = {one.name for one in dataclasses.fields(Report)}
+        page = {key: value for key, value in content.items() if key in fields}
+        page |= {
+            "tables": tuple(_read_table(one) for one in page["tables"]),
+            "notes": tuple(page["notes"]),
+            "figures": tuple(Figure(**one) for one in page["figures"]),
+            "headlines": tuple(Headline(**one) for one in page["headlines"]),
+            "facts": {key: value for key, value in content.items() if key not in {*fields, "evaluation"}},
+        }
+        return Report(name=content["evaluation"], **page)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"expected the report of an evaluation in {path}, got something else: {error!r}") from None
+
+
+def _read_table(one: dict[str, Any]) -> Table:
+    decimals = one["decimals"]
+    rows = tuple(tuple(row) for row in one["rows"])
+    return Table(
+        one["title"], tuple(one["heads"]), rows, decimals if isinstance(decimals, int) else tuple(decimals), one["note"]
+    )
 
 
 def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
@@ -129,6 +179,19 @@ def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
         with replacing(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
     return markdown, machine
+
+
+def headline_table(reports: Sequence[Report]) -> Table:
+    """The numbers that stand for several evaluations, a row each."""
+    rows: list[tuple[Cell, ...]] = [
+        (f"{report.title}: {line.score}", line.measured, line.paper, line.baseline)
+        for report in reports
+        for line in report.headlines
+    ]
+    note = (
+        "The paper's numbers are of SAM with ViT-H on the paper's data, which this data is not unless it is named so."
+    )
+    return Table("Summary", ("score", "measured", "paper", "baseline here"), tuple(rows), 3, note)
 
 
 def conditions(facts: dict[str, Any]) -> list[str]:

@@ -97,6 +97,7 @@ class Setting:
         report: hears of the progress.
         workers: how many there are, for the report.
         skip_bad: pictures that cannot be used are listed, not an error.
+        keep: what was measured stays on disk when the report is written.
     """
 
     out: Path
@@ -104,6 +105,7 @@ class Setting:
     report: Callable[[Progress], None]
     workers: int = 1
     skip_bad: bool = False
+    keep: bool = False
 
 
 class Session:
@@ -148,7 +150,8 @@ class Session:
         return measured
 
     def finish(self, report: Report) -> tuple[Path, Path]:
-        """Write the report; nothing is kept for another start."""
+        """Write the report; the values of single pictures are deleted, unless the setting keeps them."""
         paths = write_report(self.setting.out, report)
-        self.journal.delete()
+        if not self.setting.keep:
+            self.journal.delete()
         return paths
