@@ -69,6 +69,9 @@ def test_who_finds_and_knows_everything_is_right(data, clip, tmp_path, monkeypat
     }  # fmt: skip
     assert list(report.results["datasets"]) == ["few", "many"]
     assert any("left out: silent" in note for note in report.notes)
+    assert [(line.measured, line.paper, line.baseline) for line in report.headlines[1:]] == [
+        (1.0, None, f"chance {report.results['mean']['chance'][score]:.3f}") for score in ("map", "top@1")
+    ]
 
 
 def elsewhere(out):

@@ -12,7 +12,7 @@ from opensam.compose.clip import ClipEncoder, check_folder, load_clip
 from opensam.compose.text import RankedMasks
 from opensam.data.categories import Categories
 from opensam.data.specs import open_datasets
-from opensam.eval.report import Figure, Report
+from opensam.eval.report import Figure, Headline, Report
 from opensam.eval.runner import Item, Measured, list_items
 from opensam.eval.text_to_mask import TextConfig, asking, spoken, summarise, tables
 from opensam.files import replacing
@@ -31,6 +31,13 @@ NOTES = (
     "Finding and naming judge the text model alone, on masks that people drew; the masks from words are those of "
     "automatic masks ranked by it. No decoder was trained with texts for them.",
 )
+
+
+HEADLINES = {
+    "instance_iou": "mask from a word, IoU",
+    "map": "finding masks by words, mAP",
+    "top@1": "naming masks, top 1",
+}
 
 
 class TextRun(TextConfig):
@@ -94,9 +101,20 @@ def text(config: TextRun, choice: ModelChoice, setting: Setting) -> Report:
         notes=tuple(notes),
         figures=draw_sheets(setting.out, choose_shown(measured), data, config.min_area),
         skipped=session.skipped,
+        headlines=headlines(summary["mean"]),
     )
     session.finish(report)
     return report
+
+
+def headlines(mean: dict[str, dict[str, float | None]]) -> tuple[Headline, ...]:
+    """The numbers for a summary, each beside chance; the paper has none."""
+    lines = []
+    for score, name in HEADLINES.items():
+        chance = mean["chance"].get(score)
+        beside = "" if chance is None else f"chance {chance:.3f}"
+        lines.append(Headline(name, mean["scores"].get(score), baseline=beside))
+    return tuple(lines)
 
 
 def _method(choice: ModelChoice, config: TextRun) -> tuple[RankedMasks, ClipEncoder]:
