@@ -32,7 +32,13 @@ file or package), said in one sentence; 130 Ctrl-C; 1 anything unexpected.
 OPENSAM_HOME: folder of downloaded weights, ~/.cache/opensam unless it is set."""
 
 # Modules of optional dependencies -> the extra that brings them.
-EXTRAS = {"lightning_fabric": "train", "tensorboard": "train", "ray": "ray"}
+EXTRAS = {
+    "lightning_fabric": "train",
+    "tensorboard": "train",
+    "ray": "ray",
+    "matplotlib": "eval",
+    "transformers": "text",
+}
 
 ModelOption = Annotated[
     str | None,

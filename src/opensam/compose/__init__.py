@@ -1,0 +1,1 @@
+"""SAM together with other models: `text` finds masks by words, `clip` is what compares words with pictures."""
