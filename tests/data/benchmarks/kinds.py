@@ -45,9 +45,9 @@ def noise(suffix: str = ".png") -> bytes:
     return stream.getvalue()
 
 
-def pictures(root: Path, files: tuple[str, str]) -> list[str]:
-    """Write two pictures; their keys."""
-    write(root, {file: noise(Path(file).suffix) for file in files})
+def pictures(root: Path, files: tuple[str, str], others: tuple[str, ...] = ()) -> list[str]:
+    """Write two pictures, and others that are not part of the data set; the keys of the two."""
+    write(root, {file: noise(Path(file).suffix) for file in files + others})
     return [file.rsplit(".", 1)[0] for file in files]
 
 
@@ -66,6 +66,7 @@ def label_maps(
     values: tuple[int, ...] = (1, 2),
     extra: dict[int, Mask] | None = None,
     dtype: Any = np.uint8,
+    others: tuple[str, ...] = (),
 ) -> Truth:
     """A label map beside each picture; `extra` values in it are no masks."""
     for place, masks in zip(labels, DRAWN, strict=True):
@@ -73,15 +74,15 @@ def label_maps(
         for value, mask in (extra or {}).items():
             drawn[mask] = value
         write(root, {place: drawn})
-    return dict(zip(pictures(root, files), DRAWN, strict=True))
+    return dict(zip(pictures(root, files, others), DRAWN, strict=True))
 
 
-def colour_maps(root: Path, files: tuple[str, str], labels: tuple[str, str]) -> Truth:
+def colour_maps(root: Path, files: tuple[str, str], labels: tuple[str, str], others: tuple[str, ...] = ()) -> Truth:
     """A map of colours beside each picture."""
     for place, masks in zip(labels, DRAWN, strict=True):
         red = labelled(masks, (200, 40))
         write(root, {place: np.stack([red, red // 2, red * 0 + (red > 0)], axis=2)})
-    return dict(zip(pictures(root, files), [masks[::-1] for masks in DRAWN], strict=True))
+    return dict(zip(pictures(root, files, others), [masks[::-1] for masks in DRAWN], strict=True))
 
 
 def parts(root: Path, files: tuple[str, str]) -> Truth:
@@ -253,7 +254,10 @@ DRAM = ("expressionism/emil-nolde/1", "unseen/rococo/boucher/2")
 
 LAYOUTS: dict[str, Callable[[Path], Truth]] = {
     "ppdls": partial(
-        colour_maps, files=tuple(f"{p}_rgb.png" for p in PLANTS), labels=tuple(f"{p}_label.png" for p in PLANTS)
+        colour_maps,
+        files=tuple(f"{p}_rgb.png" for p in PLANTS),
+        labels=tuple(f"{p}_label.png" for p in PLANTS),
+        others=("Plant/Ara2013-Canon/ara2013_plant001_rgb.png", "Plant/Ara2012/ara2012_plant001_fg.png"),
     ),
     "bbbc038v1": partial(
         mask_folders,
@@ -317,6 +321,7 @@ LAYOUTS: dict[str, Callable[[Path], Truth]] = {
         files=("train/image/ego4d_1.jpg", "train/image/thu_2.jpg"),
         labels=("train/label/ego4d_1.png", "train/label/thu_2.png"),
         values=(1, 5),
+        others=("train/image/epic_3.jpg", "train/image/escape_4.jpg"),
     ),
     "ibd": partial(
         colour_maps, files=("train/1.png", "train/2.png"), labels=("train_labels/1.png", "train_labels/2.png")

@@ -20,6 +20,9 @@ from opensam.masks import Rle, encode_rle
 CITYSCAPES_STUFF = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23)
 CITYSCAPES_THINGS = (24, 25, 26, 27, 28, 31, 32, 33)
 """The label ids that Cityscapes evaluates; all others are void (cityscapesScripts, helpers/labels.py)."""
+_SEGMENTS = np.zeros(35_000, dtype=bool)  # by the values of `instanceIds`: an object is class * 1000 + number
+_SEGMENTS[list(CITYSCAPES_STUFF)] = True
+_SEGMENTS.reshape(35, 1000)[list(CITYSCAPES_THINGS)] = True
 
 
 def regions(path: Path, without: Sequence[int] = ()) -> list[Rle]:
@@ -47,11 +50,10 @@ def bright(path: Path) -> list[Rle]:
 def panoptic(path: Path) -> list[Rle]:
     """The segments of Cityscapes' `instanceIds`: each object, and each class of what cannot be counted.
 
-    An object is `class * 1000 + number`. A countable class without a number is a crowd, and left out.
+    A countable class without a number is a crowd, and left out.
     """
     labels = read_labels(path)
-    things = (labels >= 1000) & np.isin(labels // 1000, CITYSCAPES_THINGS)
-    return _encode(path, np.where(things | np.isin(labels, CITYSCAPES_STUFF), labels, 0))
+    return _encode(path, np.where(_SEGMENTS[np.clip(labels, 0, len(_SEGMENTS) - 1)], labels, 0))
 
 
 def hdf5(path: Path) -> list[Rle]:

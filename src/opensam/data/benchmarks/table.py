@@ -110,7 +110,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         (2947, 6155),
         partial(Paired, pictures="train/data/*.PNG", labels="train/sem_seg/{0}.PNG", read=regions),
         top="splits_final_deblurred",
-        note="A class is one mask: two a picture, as in the paper's count; `labels.json` has several times as many.",
+        note="A class is one mask: the two a picture that the paper counts are classes, not the objects of `labels.json`.",
     ),
     "ishape": Benchmark(
         "iShape, val",
@@ -184,8 +184,10 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "egocentric",
         "https://github.com/owenzlz/EgoHOS",
         (2940, 9961),
-        partial(Paired, pictures="train/image/*.jpg", labels="train/label/{0}.png", read=regions),
-        note="All pictures; the paper takes those from Ego4D and THU-READ alone, and how to tell them was not found.",
+        partial(
+            Paired, pictures="train/image/*.jpg", labels="train/label/{0}.png", read=regions, only="image/(ego4d|thu)_"
+        ),
+        note="Of Ego4D and THU-READ alone, as in the paper.",
     ),
     "ibd": Benchmark(
         "InstanceBuilding 2D, train",
@@ -193,7 +195,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "https://californiachen.github.io/datasets/InstanceBuilding",
         (467, 11953),
         partial(Paired, pictures="train/*.png", labels="train_labels/{0}.png", read=regions),
-        note="The published layout was not found; bring yours into this one, a value or colour for each roof.",
+        note="Its published layout was not found: bring it into this one, with a value or colour for each roof.",
     ),
     "woodscape": Benchmark(
         "WoodScape",
