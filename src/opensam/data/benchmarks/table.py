@@ -110,7 +110,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         (2947, 6155),
         partial(Paired, pictures="train/data/*.PNG", labels="train/sem_seg/{0}.PNG", read=regions),
         top="splits_final_deblurred",
-        note="A class is one mask: the two a picture that the paper counts are classes, not the objects of `labels.json`.",
+        note="A class is one mask: the paper counts two a picture, as many as classes; `labels.json` has objects.",
     ),
     "ishape": Benchmark(
         "iShape, val",
