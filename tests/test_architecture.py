@@ -42,7 +42,7 @@ CORE = {
 }  # fmt: skip
 EXTRAS = {
     "lightning_fabric", "tensorboard", "torch.utils.tensorboard", "ray", "scipy", "skimage", "matplotlib",
-    "transformers",
+    "transformers", "h5py",
 }  # fmt: skip
 
 FILE_SIDE_OF_MODELS = {"models.checkpoints", "models.download", "models.layouts", "models.zoo"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.data.benchmarks.kinds import LAYOUTS
 from tests.data.layouts import MASK, picture, record, write, write_shard
 from tests.data.test_folders import YOLO
 
@@ -63,6 +64,25 @@ def test_a_path_that_exists_is_no_weight(tmp_path: Path) -> None:
     assert parse(f"{tmp_path}/run@2@3").weight == 3
 
 
+def test_published_layouts_are_known_by_name(tmp_path: Path) -> None:
+    LAYOUTS["egohos"](tmp_path / "hands")
+    LAYOUTS["ndd20"](tmp_path / "x@2" / "NDD20")
+    opened = open_datasets([f"EgoHOS:{tmp_path}/hands@3", f"ndd20:{tmp_path}/x@2/NDD20"])
+    assert [(dataset.name, len(dataset), weight) for dataset, weight in opened] == [
+        ("egohos", 2, 3.0),
+        ("ndd20", 2, 1.0),
+    ]
+    pictures = open_pictures([f"egohos:{tmp_path}/hands"])
+    assert [pictures.key(i) for i in range(2)] == [("egohos", "train/image/ego4d_1"), ("egohos", "train/image/thu_2")]
+
+
+def test_a_path_that_exists_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "sbd:data", {"a.png": picture(), "a.json": record("a")})
+    assert [dataset.name for dataset, _ in open_datasets(["sbd:data"])] == ["sbd:data"]
+    assert parse("sbd:other").benchmark == "sbd"
+
+
 def test_a_weight_goes_to_every_data_set_of_a_folder(everything: Path) -> None:
     opened = open_datasets([f"{everything}/tars@3", f"{everything}/sa"])
     assert [(dataset.name, weight) for dataset, weight in opened] == [("x", 3.0), ("y", 3.0), ("sa", 1.0)]
@@ -88,6 +108,8 @@ BROKEN = {
     "only labels": (["lonely"], "expected images/ beside labels/"),
     "two kinds of labels": (["both"], "got both"),
     "boxes": (["boxes"], "expected pictures with masks in boxes.*a: no masks"),
+    "an unknown name": (["cityscape:PLACE/masked"], "the names before a colon are ppdls,"),
+    "a name of another layout": (["gtea:PLACE/masked"], r"pictures GTEA/Images/\*\.jpg in .*data set gtea"),
     "the same twice": (["sa", "./sa"], "each data set once"),
 }
 
@@ -99,8 +121,9 @@ def test_what_cannot_be_opened_is_said_in_one_sentence(everything: Path, broken:
     write(everything / "both", {"images/a.png": picture(), "labels/a.txt": YOLO, "masks/a.png": LABELS})
     write(everything / "boxes", {"images/a.png": picture(), "labels/a.txt": "0 0.5 0.5 0.1 0.1"})
     specs, sentence = BROKEN[broken]
+    placed = [spec if ":PLACE" in spec and ".json" not in spec else f"{everything}/{spec}" for spec in specs]
     with pytest.raises(ValueError, match=sentence):
-        open_mixture([f"{everything}/{spec}".replace("PLACE", str(everything)) for spec in specs], 0.5)
+        open_mixture([spec.replace("PLACE", str(everything)) for spec in placed], 0.5)
 
 
 def test_no_spec_at_all_is_an_error() -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -104,7 +104,7 @@ def _index(file: Path) -> tuple[list[_Picture], list[tuple[Any, int, int]]]:
     try:
         # One character a byte, so that places in the text are places in the file.
         text = file.read_bytes().decode("latin-1")
-        for key, value, start, end in _elements(text):
+        for key, value, start, end in elements(text, ("images", "annotations")):
             lists.add(key)
             if start == end:
                 continue
@@ -125,11 +125,19 @@ def _index(file: Path) -> tuple[list[_Picture], list[tuple[Any, int, int]]]:
     return sorted(pictures, key=lambda picture: picture.file), spans
 
 
-def _elements(text: str) -> Iterator[tuple[str, Any, int, int]]:
-    """The elements of the top-level lists `images` and `annotations` with their places in the text.
+def elements(text: str, lists: Sequence[str]) -> Iterator[tuple[str, Any, int, int]]:
+    """The elements of these top-level lists of a JSON object, with their places in the text.
 
     A list itself comes before its elements, with an empty place. One element is unpacked at a time: the annotations of
     COCO, unpacked together, are gigabytes.
+
+    Args:
+        text: one character a byte (latin-1), so that places in it are places in the file.
+        lists: their keys.
+
+    Raises:
+        ValueError: it is no JSON object.
+        IndexError: it is cut short.
     """
     decode = json.JSONDecoder().raw_decode
     at = _after(text, 3 if text.startswith("\xef\xbb\xbf") else 0)  # the mark that Windows programs put first
@@ -139,7 +147,7 @@ def _elements(text: str) -> Iterator[tuple[str, Any, int, int]]:
     while text[at] != "}":
         key, at = decode(text, at)
         at = _after(text, at, ":")
-        if key in ("images", "annotations") and text[at] == "[":
+        if key in lists and text[at] == "[":
             yield key, None, at, at
             at = _after(text, at + 1)
             while text[at] != "]":

@@ -1,6 +1,7 @@
-"""Data sets as a user names them: `PATH` or `ANNOTATIONS.json:IMAGES/`, with `@WEIGHT` at the end or without.
+"""Data sets as a user names them: `PATH`, `ANNOTATIONS.json:IMAGES/` or `NAME:FOLDER`, with `@WEIGHT` or without.
 
-A path is a tar or a folder of tars in the SA-1B layout, or a folder in one of the layouts of `opensam.data.folders`.
+A path is a tar or a folder of tars in the SA-1B layout, or a folder in one of the layouts of `opensam.data.folders`. A
+name is one of `opensam.data.benchmarks`, whose published layout is known.
 `synthetic`, `synthetic:N` and `synthetic:N:SEED` are N pictures (1000) that need no files; another seed, others.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from opensam.data.benchmarks import benchmark_names, open_benchmark
 from opensam.data.coco import Coco
 from opensam.data.dataset import Dataset, Folder, Pictures
 from opensam.data.folders import MaskFolder, RecordFolder, YoloFolder, name_of
@@ -29,6 +31,8 @@ LAYOUTS = (
     "or ANNOTATIONS.json:IMAGES/"
 )
 
+_NAMED = re.compile(r"([\w.-]+):(.+)")
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -39,12 +43,14 @@ class Spec:
         path: a tar, a folder, or the annotations.
         images: the folder of pictures that belongs to annotations.
         weight: a positive factor; None: not given.
+        benchmark: the name of the layout that the folder `path` has.
     """
 
     text: str
     path: Path
     images: Path | None
     weight: float | None
+    benchmark: str | None = None
 
 
 def parse(text: str) -> Spec:
@@ -55,6 +61,9 @@ def parse(text: str) -> Spec:
     """
     weighted = None if Path(text).exists() else re.fullmatch(r"(.+)@([-+.\de]+)", text)
     place, weight = (weighted[1], _weight(weighted[2], text)) if weighted else (text, None)
+    named = None if Path(place).exists() else _NAMED.fullmatch(place)
+    if named and named[1].lower() in benchmark_names():
+        return Spec(text, Path(named[2]), None, weight, named[1].lower())
     annotations = re.fullmatch(r"(.+\.json):(.+)", place, re.IGNORECASE)
     if annotations:
         return Spec(text, Path(annotations[1]), Path(annotations[2]), weight)
@@ -123,6 +132,8 @@ def open_pictures(specs: Sequence[str]) -> PictureList:
 
 def _labelled(spec: Spec) -> Sequence[Dataset]:
     path = spec.path
+    if spec.benchmark:
+        return [open_benchmark(spec.benchmark, path)]
     if synthetic := _synthetic(spec):
         return [synthetic]
     if spec.images:
@@ -159,6 +170,8 @@ def _synthetic(spec: Spec) -> Synthetic | None:
 
 
 def _pictures(spec: Spec) -> Sequence[Pictures]:
+    if spec.benchmark:
+        return [open_benchmark(spec.benchmark, spec.path)]
     if synthetic := _synthetic(spec):
         return [synthetic]
     if shards := {} if spec.images else _shards(spec):
@@ -173,7 +186,8 @@ def _pictures(spec: Spec) -> Sequence[Pictures]:
 def _shards(spec: Spec) -> dict[str, list[Path]]:
     """The tars of a path by data set; none if it is a folder without tars."""
     if not spec.path.exists():
-        raise ValueError(f"expected a file or folder, got {spec.text}, which does not exist; check the path")
+        names = f"; the names before a colon are {', '.join(benchmark_names())}" if _NAMED.fullmatch(spec.text) else ""
+        raise ValueError(f"expected a file or folder, got {spec.text}, which does not exist; check the path{names}")
     if spec.path.is_dir() and not any(spec.path.glob("*.tar")):
         return {}
     shards = sorted(list_shards(spec.path), key=lambda shard: (dataset_name(shard), shard))
