@@ -1,5 +1,6 @@
 """`opensam eval clicks`."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -24,6 +25,17 @@ POINTS_HELP = (
     "in the mask; random, all of them"
 )
 
+BASELINE_HELP = "compare with grabcut (boxes only), watershed, random_walker; repeat for more"
+SHEETS_HELP = "masks that fail: over their photographs; their outlines alone, without a pixel of a photograph; or none"
+
+
+class Sheets(StrEnum):
+    """`SheetMode` as typer wants it."""
+
+    photos = "photos"
+    outlines = "outlines"
+    none = "none"
+
 
 def clicks(
     data: DataOption,
@@ -35,13 +47,15 @@ def clicks(
     precision: PrecisionOption = PrecisionName.float32,
     points: Annotated[str, typer.Option("--points", help=POINTS_HELP)] = "center",
     baseline: Annotated[
-        list[str] | None, typer.Option("--baseline", help="compare with grabcut; repeat for more")
+        list[str] | None,
+        typer.Option("--baseline", help=BASELINE_HELP),
     ] = None,
     max_images: MaxImagesOption = None,
     max_masks: Annotated[
         int | None, typer.Option("--max-masks", min=1, help="at most so many of each image, evenly spaced")
     ] = None,
     seed: SeedOption = 0,
+    sheets: Annotated[Sheets, typer.Option("--sheets", help=SHEETS_HELP)] = Sheets.photos,
     workers: WorkersOption = 1,
     backend: BackendOption = "local",
     skip_bad: SkipBadOption = False,
@@ -50,7 +64,6 @@ def clicks(
 
     The same command goes on where it was interrupted.
     """
-    from opensam.eval.comparison import mean_table
     from opensam.eval.single_point import ClicksConfig
     from opensam.recipes.evaluation import clicks as evaluation
 
@@ -62,5 +75,5 @@ def clicks(
     )
     choice = choose(model, checkpoint, device, precision, image_size)
     with setting(out, workers, backend, device, skip_bad) as place:
-        report, methods = evaluation.clicks(config, choice, chosen, place)
-    show(report, mean_table(methods), out)
+        report = evaluation.clicks(config, choice, chosen, place, sheets.value)
+    show(report, report.tables[0], out)
