@@ -7,6 +7,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from opensam.amg import PRESETS, MaskGenerator, preset_of
 from opensam.compose.clip import ClipEncoder, check_folder, load_clip
 from opensam.compose.text import RankedMasks
@@ -16,15 +18,16 @@ from opensam.eval.report import Figure, Headline, Report
 from opensam.eval.runner import Item, Measured, list_items
 from opensam.eval.text_to_mask import TextConfig, asking, spoken, summarise, tables
 from opensam.files import replacing
-from opensam.image import read
-from opensam.masks import area, decode_rle
+from opensam.image import Rgb, read
+from opensam.masks import Mask, area, decode_rle
 from opensam.recipes.evaluation.session import ModelChoice, Session, Setting
 from opensam.recipes.generation import digest_of
 from opensam.rle import rle_union
-from opensam.view import PALETTE, overlay
 
 SHOWN = 4
 """Answers on one sheet."""
+ANSWER, RIGHT = (40, 125, 255), (46, 196, 130)
+"""Their colours."""
 SHEETS = {"best": "the best answers", "middle": "answers from the middle", "worst": "the worst answers"}
 NOTES = (
     "The paper shows pictures of text-to-mask and gives no number, so these measures are ours: no paper has them.",
@@ -174,13 +177,19 @@ def _sheet(answers: Sequence[Answered], data: Sequence[Categories], min_area: in
         found = decode_rle({"size": list(image.shape[:2]), "counts": said["answer"]})
         pictures = {
             f"“{said['name']}”": image,
-            f"answer: IoU {said['instance_iou']:.2f}, likeness {said['score']:.2f}": overlay(image, found),
-            f"right: {said['relevant']} of {said['masks']} masks": overlay(image, truth, colors=PALETTE[2:]),
+            f"answer: IoU {said['instance_iou']:.2f}, likeness {said['score']:.2f}": _tinted(image, found, ANSWER),
+            f"right: {said['relevant']} of {said['masks']} masks": _tinted(image, truth, RIGHT),
         }
         for panel, (title, picture) in zip(row, pictures.items(), strict=True):
             panel.imshow(picture)
-            panel.set_title(title, fontsize=9)
+            panel.set_title(title, fontsize=9, parse_math=False)  # a name may have two $
             panel.set_axis_off()
     buffer = BytesIO()
     canvas.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _tinted(image: Rgb, mask: Mask, colour: tuple[int, int, int]) -> Rgb:
+    """The mask in a colour, everything else paler."""
+    mixed = np.where(mask[..., None], 0.5 * image + 0.5 * np.array(colour), 0.6 * image + 0.4 * 255)
+    return mixed.astype(np.uint8)
