@@ -55,7 +55,7 @@ def score(rng):
     return float(rng.integers(1, 8)) / 8
 
 
-def scenes(seed, count=30, crowds=True):
+def scenes(seed, count=12, crowds=True):
     """Pairs of truth and detections."""
     rng, first, found = np.random.default_rng(seed), 1, []
     for image_id in range(1, count + 1):

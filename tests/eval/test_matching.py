@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from pycocotools.cocoeval import COCOeval
-from scenes import CATEGORIES, SIZE, as_coco, as_dataset, as_results, rectangle, scenes
+from tests.eval.scenes import CATEGORIES, SIZE, as_coco, as_dataset, as_results, rectangle, scenes
 
 from opensam.data.ground_truth import Annotation, Category, Truth
 from opensam.eval.matching import (
@@ -28,7 +28,7 @@ def ours(pairs, federated):
     return average_precision(values, CATEGORIES)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_ap_is_that_of_pycocotools(seed):
     pairs = scenes(seed)
     theirs = as_coco(as_dataset([truth for truth, _ in pairs]))
@@ -45,7 +45,22 @@ def test_ap_is_that_of_pycocotools(seed):
     assert result["categories"] == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(4))
+# What lvis 0.5.3 says to the scenes of seed 0, so that they are compared where it is not installed too.
+LVIS_SAYS = {
+    "AP": 0.3083431384832083, "AP50": 0.4115785974201816, "AP75": 0.3149679673849738, "AP small": 0.17841584158415838,
+    "AP medium": 0.5181965196519651, "AP large": 0.5016501650165016, "AP r": 0.30561056105610557,
+    "AP c": 0.4013362091703676, "AP f": 0.21671635650960053, "AR": 0.48026373626373625,
+}  # fmt: skip
+
+
+def test_federated_ap_is_what_the_package_lvis_once_said():
+    result = ours(scenes(0, crowds=False), federated=True)
+    del result["categories"]
+    assert result == pytest.approx(LVIS_SAYS, abs=1e-12)
+    assert result["AP"] != ours(scenes(0, crowds=False), federated=False)["AP"], "what was looked for must matter"
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_federated_ap_is_that_of_the_package_lvis(seed, tmp_path, monkeypatch):
     lvis = pytest.importorskip("lvis", reason="needs the package lvis, whose AP it compares with")
     monkeypatch.setattr(np, "float", float, raising=False)  # gone from numpy since 1.24
@@ -60,7 +75,6 @@ def test_federated_ap_is_that_of_the_package_lvis(seed, tmp_path, monkeypatch):
     for name in ("AP", "AP50", "AP75", *names):
         assert result[names.get(name, name)] == pytest.approx(theirs[name], abs=1e-12), name
     assert result["AR"] == pytest.approx(theirs["AR@300"], abs=1e-12)
-    assert result["AP"] != ours(pairs, federated=False)["AP"], "what was not looked for must matter in these scenes"
 
 
 # ---- cases whose answer is known ---------------------------------------------------------------------------

@@ -6,7 +6,7 @@ are asked for.
 """
 
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,7 +15,7 @@ from typing import Any
 
 from opensam import image
 from opensam.data.coco import encode
-from opensam.data.dataset import read_at
+from opensam.data.dataset import Pictures, read_at
 from opensam.data.sa1b import dataset_name, list_shards
 from opensam.data.specs import parse
 from opensam.data.tars import LabelledTars
@@ -78,25 +78,16 @@ class Truth:
     not_exhaustive: frozenset[int] = frozenset()
 
 
-class GroundTruth(ABC):
-    """Pictures numbered from 0, by rising id where they come from one file.
+class GroundTruth(Pictures):
+    """Pictures with everything that is known about them, by rising id where they come from one file.
 
     Attributes:
-        name: for reports.
         categories: by id, rising.
-        federated: as in LVIS, only some categories were looked for in a picture, `Truth` says which.
+        federated: as in LVIS, only some categories were looked for in a picture; `Truth` says which.
     """
 
-    name: str
     categories: dict[int, Category]
     federated: bool = False
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
-    def key(self, i: int) -> str:
-        """The name of picture i, unique in the data."""
 
     @abstractmethod
     def image_id(self, i: int) -> int:
@@ -105,10 +96,6 @@ class GroundTruth(ABC):
     @abstractmethod
     def size(self, i: int) -> tuple[int, int]:
         """(H, W) of picture i. Raises OSError or ValueError where it cannot be read."""
-
-    @abstractmethod
-    def picture(self, i: int) -> bytes:
-        """The encoded picture i. Raises OSError or ValueError where it cannot be read."""
 
     @abstractmethod
     def read(self, i: int) -> Truth:
@@ -214,11 +201,12 @@ class TarTruth(GroundTruth):
         groups = groupby(shards, key=dataset_name)
         self.parts = [_Records(name, list(group)) for name, group in groups]
         self.rows = [(part, row) for part in self.parts for row in range(len(part))]
-        self.name = ", ".join(part.name for part in self.parts)
-        self.ids, names = list[int](), set[str]()
+        self.name = self.parts[0].name if len(self.parts) == 1 else f"{len(self.parts)} data sets"
+        self.ids, self.sizes, names = list[int](), list[tuple[int, int]](), set[str]()
         for part, row in self.rows:
             record = part.record(row)
             self.ids.append(record.image.image_id)
+            self.sizes.append((record.image.height, record.image.width))
             names |= {mask.category or UNNAMED for mask in record.annotations}
         self.categories = {number: Category(number, name) for number, name in enumerate(sorted(names), start=1)}
         self.numbers = {category.name: number for number, category in self.categories.items()}
@@ -227,9 +215,9 @@ class TarTruth(GroundTruth):
         return len(self.rows)
 
     def key(self, i: int) -> str:
-        """The data set and the name in it."""
+        """The name, with the data set before it where there are several."""
         part, row = self.rows[i]
-        return f"{part.name}/{part.key(row)}"
+        return part.key(row) if len(self.parts) == 1 else f"{part.name}/{part.key(row)}"
 
     def image_id(self, i: int) -> int:
         """As in the record."""
@@ -237,7 +225,7 @@ class TarTruth(GroundTruth):
 
     def size(self, i: int) -> tuple[int, int]:
         """As in the record."""
-        return self.read(i).size
+        return self.sizes[i]
 
     def picture(self, i: int) -> bytes:
         """The member of the tar."""
@@ -253,7 +241,7 @@ class TarTruth(GroundTruth):
             for mask in record.annotations
             if (pixels := area(mask.segmentation))
         ]
-        return Truth(record.image.image_id, (record.image.height, record.image.width), tuple(found))
+        return Truth(self.ids[i], self.sizes[i], tuple(found))
 
 
 class _Records(LabelledTars):

@@ -7,8 +7,9 @@ then is the answer. Its score is that of the box: the model itself says nothing 
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,9 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from opensam import image
 from opensam.config import Config
 from opensam.data.ground_truth import Category, GroundTruth, Truth
-from opensam.eval.matching import Detection, average_precision, counted, judge, overlaps
+from opensam.eval.matching import AREAS, Detection, average_precision, check_size, counted, in_range, judge, overlaps
+from opensam.eval.runner import Item, Measure
 from opensam.eval.segmenters import Masks, SamSegmenter
 from opensam.geometry import Resize, box_iou
 from opensam.image import Rgb
@@ -46,14 +49,22 @@ GROUND_TRUTH = "ground-truth"
 
 
 class InstancesConfig(Config):
-    """What to measure.
+    """What to measure, and how.
 
     Attributes:
+        data: see `opensam.data.ground_truth.open_ground_truth`.
+        max_images: at most so many, evenly spaced; None: all.
+        boxes: a file of COCO results, or GROUND_TRUTH: those of the annotations.
+        digest: SHA-256 of that file.
         rounds: how often the answer goes back into the decoder; the paper: once.
         masks: keep all masks, for a file of results.
         prompts_per_call: boxes decoded at once. On a CPU a few, so that a call stays in its cache; on a GPU many.
     """
 
+    data: tuple[str, ...]
+    max_images: int | None = pydantic.Field(None, ge=1)
+    boxes: str
+    digest: str | None = None
     rounds: int = pydantic.Field(1, ge=0)
     masks: bool = False
     prompts_per_call: int = pydantic.Field(4, ge=1)
@@ -168,18 +179,19 @@ def _read_box(entry: Any, rows: Mapping[int, int], truth: GroundTruth) -> tuple[
     except KeyError as error:
         raise ValueError(f"the field {error} is missing") from error
     except (TypeError, ValueError) as error:
-        raise ValueError(f"expected image_id, category_id, bbox [x, y, width, height] and score, got {error}") from error
-    if image_id not in rows:
-        raise ValueError(f"expected a picture of {truth.name}, got the unknown image_id {image_id!r}")
-    if category not in truth.categories:
-        raise ValueError(f"expected a category of {truth.name}, got the unknown category_id {category!r}")
-    if not math.isfinite(score):
-        raise ValueError(f"expected a finite score, got {score}")
-    rows_high, columns = truth.size(rows[image_id])
-    x0, y0, x1, y1 = max(0.0, x), max(0.0, y), min(float(columns), x + width), min(float(rows_high), y + height)
+        raise ValueError(
+            f"expected image_id, category_id, bbox [x, y, width, height] and score, got {error}"
+        ) from error
+    for field, known in (("image_id", rows), ("category_id", truth.categories)):
+        if not isinstance(entry[field], int) or entry[field] not in known:
+            raise ValueError(f"expected the {field} of a picture or category of {truth.name}, got {entry[field]!r}")
+    if not all(map(math.isfinite, (score, x, y, width, height))):
+        raise ValueError(f"expected finite numbers, got the score {score} and the bbox {entry['bbox']}")
+    height_of, width_of = truth.size(rows[image_id])
+    x0, y0, x1, y1 = max(0.0, x), max(0.0, y), min(float(width_of), x + width), min(float(height_of), y + height)
     if not (x0 < x1 and y0 < y1):
         raise ValueError(
-            f"expected a box [x, y, width, height] in the picture of {columns} x {rows_high}, got {entry['bbox']}"
+            f"expected a box [x, y, width, height] in the picture of {width_of} x {height_of}, got {entry['bbox']}"
         )
     return image_id, Box(category, score, (x0, y0, x1, y1))
 
@@ -202,6 +214,37 @@ def segment_boxes(
     return found
 
 
+def measuring(
+    make: Callable[[], BoxRefiner],
+    truth: GroundTruth,
+    boxes: Mapping[int, Sequence[Box]] | None,
+    config: InstancesConfig,
+) -> Measure:
+    """What a worker does with a picture of the data, once it has made the segmenter; see `runner.measure`.
+
+    Args:
+        make: makes it.
+        truth: the data.
+        boxes: by image id; None: those of the annotations.
+        config: how.
+    """
+    return partial(_measure, make(), truth, boxes, config)
+
+
+def _measure(
+    segmenter: BoxRefiner,
+    truth: GroundTruth,
+    boxes: Mapping[int, Sequence[Box]] | None,
+    config: InstancesConfig,
+    item: Item,
+) -> dict[str, Any]:
+    _, row = item.place
+    known, picture = truth.read(row), image.read(truth.picture(row))
+    check_size(picture, known)
+    given = true_boxes(known) if boxes is None else boxes.get(known.id, ())
+    return measure_picture(segmenter, picture, known, given, config, truth.federated)
+
+
 def measure_picture(
     segmenter: BoxRefiner, picture: Rgb, truth: Truth, boxes: Sequence[Box], config: InstancesConfig, federated: bool
 ) -> dict[str, Any]:
@@ -217,17 +260,9 @@ def measure_picture(
 
     Returns:
         What `matching.judge` does, and `boxes`: how many were segmented; `ious`: of each annotation that has a right
-        box, with the area, [area, IoU of the mask]; `worst`: of these the worst, or None: `iou`, `annotation` (its
-        id), `box` XYXY, `mask`; and, if the config asks for them, `masks` as COCO results.
-
-    Raises:
-        ValueError: the picture is not of the size of the annotations.
+        box [area, IoU of the mask]; `worst`: of these the worst, or None: `iou`, `annotation` (its id), `box` XYXY,
+        `mask`; and, if the config asks for them, `masks` as COCO results.
     """
-    if picture.shape[:2] != truth.size:
-        raise ValueError(
-            f"expected a picture of (H, W) = {truth.size}, as its annotations say, got {picture.shape[:2]}; "
-            "they belong to another picture"
-        )
     numbers = counted([one.category for one in boxes], [one.score for one in boxes], federated)
     boxes = [boxes[number] for number in numbers]
     found = segment_boxes(segmenter, picture, boxes, config)
@@ -276,13 +311,14 @@ def summarise(values: Iterable[Mapping[str, Any]], categories: Mapping[int, Cate
     """From what `measure_picture` gave for all pictures, in the order of the data.
 
     Returns:
-        What `matching.average_precision` does, and `pictures`, `boxes`, `mean IoU`: over the annotations with a right
-        box, None if there is none.
+        What `matching.average_precision` does, and `pictures`, `boxes`, and `right boxes`: for each of AREAS that has
+        annotations with a right box their number and the mean IoU of the masks, [count, mean].
     """
     everything = list(values)
-    ious = [iou for value in everything for _, iou in value["ious"]]
+    ious = [tuple(row) for value in everything for row in value["ious"]]
+    by_area = {name: [iou for pixels, iou in ious if in_range(pixels, name)] for name in AREAS}
     return average_precision(everything, categories) | {
         "pictures": len(everything),
         "boxes": sum(value["boxes"] for value in everything),
-        "mean IoU": float(np.mean(ious)) if ious else None,
+        "right boxes": {name: [len(found), float(np.mean(found))] for name, found in by_area.items() if found},
     }

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from opensam.data.ground_truth import FREQUENCIES, Annotation, Category, Truth
+from opensam.image import Rgb
 from opensam.masks import Rle, area
 
 IOUS = np.linspace(0.5, 0.95, 10)
@@ -42,6 +43,15 @@ class Detection:
     category: int
     score: float
     segmentation: Rle
+
+
+def check_size(picture: Rgb, truth: Truth) -> None:
+    """Refuse a picture (H, W, 3) that is not of the size of its annotations. Raises ValueError."""
+    if picture.shape[:2] != truth.size:
+        raise ValueError(
+            f"expected a picture of (H, W) = {truth.size}, as its annotations say, got {picture.shape[:2]}; "
+            "they belong to another picture"
+        )
 
 
 def overlaps(masks: Sequence[Rle], annotations: Sequence[Annotation]) -> NDArray[np.float64]:
@@ -134,7 +144,8 @@ def judge(detections: Sequence[Detection], truth: Truth, federated: bool) -> dic
             value["truths"].append([category, *sought])
         lenient = federated and category in truth.not_exhaustive
         value["detections"] += [
-            [category, float(one.score), *marks] for one, marks in zip(found, _marks(found, there, lenient), strict=True)
+            [category, float(one.score), *marks]
+            for one, marks in zip(found, _marks(found, there, lenient), strict=True)
         ]
     return value
 

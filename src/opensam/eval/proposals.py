@@ -4,16 +4,21 @@ Categories play no part in the search, only in the report. Each annotation knows
 found it; recall at any number of proposals and any IoU follows from that.
 """
 
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
+import pydantic
 from numpy.typing import NDArray
 
+from opensam import image
 from opensam.amg import AmgConfig
 from opensam.config import Config
-from opensam.data.ground_truth import FREQUENCIES, Annotation, Category, Truth
-from opensam.eval.matching import AREAS, IOUS, in_range, match, overlaps
+from opensam.data.ground_truth import FREQUENCIES, Annotation, Category, GroundTruth, Truth
+from opensam.eval.matching import AREAS, IOUS, check_size, in_range, match, overlaps
+from opensam.eval.runner import Item, Measure
 from opensam.image import Rgb
 from opensam.masks import Rle
 from opensam.records import MaskRecord
@@ -47,72 +52,61 @@ PAPER: dict[str, dict[str, float]] = {
 Generate = Callable[[Rgb], list[MaskRecord]]
 
 
+# No filter by predicted IoU or stability, no crops: about 900 masks a picture (paper, D.3).
+PAPER_AMG = AmgConfig(points_per_side=64, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=0.9)
+
+
 class ProposalsConfig(Config):
-    """What to measure.
+    """What to measure, and how; the defaults are the paper's.
 
     Attributes:
-        amg: how masks are made; `PAPER_AMG` is the paper's way.
-        ranking: "scores": by the mean of predicted IoU and stability; "random": a score says nothing (paper, D.3, of
-            the single output).
-        single_output: the model answers a click with one mask instead of three.
-        seed: of the random ranking.
+        data: see `opensam.data.ground_truth.open_ground_truth`.
+        max_images: at most so many, evenly spaced; None: all.
+        amg: how masks are made.
+        single_output: a click is answered with one mask instead of three. The one score of a lone mask ranks badly, so
+            proposals come in random order (paper, D.3).
+        seed: of the random order.
     """
 
-    amg: AmgConfig
-    ranking: Literal["scores", "random"] = "scores"
+    data: tuple[str, ...]
+    max_images: int | None = pydantic.Field(None, ge=1)
+    amg: AmgConfig = PAPER_AMG
     single_output: bool = False
     seed: int = 0
 
 
-# No filter by predicted IoU or stability, no crops: about 900 masks a picture (paper, D.3).
-PAPER_AMG = AmgConfig(points_per_side=64, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=0.9)
-
-SETTINGS: dict[str, ProposalsConfig] = {
-    "paper": ProposalsConfig(amg=PAPER_AMG),
-    "single-output": ProposalsConfig(
-        amg=PAPER_AMG.changed(points_per_side=128, box_nms_thresh=0.95), ranking="random", single_output=True
-    ),
+ROWS: dict[str, dict[str, Any]] = {
+    "sam": {},
+    "single-output": {
+        "amg": PAPER_AMG.changed(points_per_side=128, box_nms_thresh=0.95),
+        "single_output": True,
+    },
 }
-"""The two rows of the paper by name."""
+"""The settings of the paper's two rows of SAM, by a name to type."""
 
 
-def rank(records: Sequence[MaskRecord], ranking: str, rng: np.random.Generator) -> list[MaskRecord]:
-    """The LIMIT best proposals of a picture, best first; see `ProposalsConfig.ranking`."""
+def measuring(make: Callable[[], Generate], truth: GroundTruth, config: ProposalsConfig) -> Measure:
+    """What a worker does with a picture of the data, once it has made the generator; see `runner.measure`."""
+    return partial(_measure, make(), truth, config)
+
+
+def _measure(generate: Generate, truth: GroundTruth, config: ProposalsConfig, item: Item) -> dict[str, Any]:
+    _, row = item.place
+    known, picture = truth.read(row), image.read(truth.picture(row))
+    check_size(picture, known)
+    rng = np.random.default_rng([config.seed, zlib.crc32(item.key.encode())]) if config.single_output else None
+    ranked = rank(generate(picture), rng)
+    return match_proposals([record.segmentation for record in ranked], known, truth.categories)
+
+
+def rank(records: Sequence[MaskRecord], rng: np.random.Generator | None = None) -> list[MaskRecord]:
+    """The LIMIT best of masks, best first: by the mean of predicted IoU and stability, or, with `rng`, by chance."""
     scores = np.array([(one.predicted_iou + one.stability_score) / 2 for one in records])
-    order = rng.permutation(len(records)) if ranking == "random" else np.argsort(-scores, kind="stable")
+    order = rng.permutation(len(records)) if rng else np.argsort(-scores, kind="stable")
     return [records[number] for number in order[:LIMIT].tolist()]
 
 
-def measure_picture(
-    generate: Generate, picture: Rgb, truth: Truth, categories: Mapping[int, Category], config: ProposalsConfig
-) -> dict[str, Any]:
-    """What the proposals of one picture find.
-
-    Args:
-        generate: makes them.
-        picture: (H, W, 3).
-        truth: what is in it.
-        categories: by id.
-        config: how proposals are ranked.
-
-    Returns:
-        What `match_proposals` does. A random ranking depends on the seed and the id of the picture alone.
-
-    Raises:
-        ValueError: the picture is not of the size of the annotations.
-    """
-    if picture.shape[:2] != truth.size:
-        raise ValueError(
-            f"expected a picture of (H, W) = {truth.size}, as its annotations say, got {picture.shape[:2]}; "
-            "they belong to another picture"
-        )
-    ranked = rank(generate(picture), config.ranking, np.random.default_rng([config.seed, abs(truth.id)]))
-    return match_proposals([record.segmentation for record in ranked], truth, categories)
-
-
-def match_proposals(
-    proposals: Sequence[Rle], truth: Truth, categories: Mapping[int, Category]
-) -> dict[str, Any]:
+def match_proposals(proposals: Sequence[Rle], truth: Truth, categories: Mapping[int, Category]) -> dict[str, Any]:
     """Which annotations ranked proposals find, category or not. Crowds are not looked for.
 
     Args:
@@ -159,7 +153,7 @@ def _ranks(ious: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def summarise(values: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Recall from what `measure_picture` gave for all pictures.
+    """Recall from what `match_proposals` gave for all pictures.
 
     Returns:
         `groups`: for each of GROUPS that has annotations `count`, and `recall`: a row for each of LIMITS with a value
