@@ -63,13 +63,16 @@ def cut_tile(
     )
 
 
-def draw_sheet(path: Path, rows: Mapping[str, Sequence[Tile]]) -> None:
-    """Write tiles as one PNG, at most COLUMNS in a row, with a word before each row."""
+def draw_sheet(path: Path, rows: Sequence[tuple[str, Sequence[Tile]]]) -> None:
+    """Write rows of at most COLUMNS tiles, each with a word before it or none, as one PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(2.1 * COLUMNS + 0.4, 2.35 * len(rows)), layout="constrained")
+    width, height = 2.1 * COLUMNS + 0.4, 2.35 * len(rows)
+    figure = Figure(figsize=(width, height))
+    # Set by hand: matplotlib takes seconds to lay out so many axes.
     grid = figure.subplots(len(rows), COLUMNS, squeeze=False)
-    for line, (name, tiles) in zip(grid, rows.items(), strict=True):
+    figure.subplots_adjust(0.35 / width, 0.05 / height, 1, 1 - 0.25 / height, wspace=0.04, hspace=0.12)
+    for line, (name, tiles) in zip(grid, rows, strict=True):
         for axes in line:
             axes.set_xticks([])
             axes.set_yticks([])

@@ -153,7 +153,7 @@ def _figures(setting: Setting, truth: GroundTruth, values: Mapping[Item, Mapping
         cut_tile(truth, row, one["annotation"], f"{name[-22:]}  IoU {iou:.2f}", one["mask"], one["box"])
         for iou, row, name, one in worst[: _ROWS * COLUMNS]
     ]
-    rows = {str(number): tiles[start : start + COLUMNS] for number, start in enumerate(range(0, len(tiles), COLUMNS))}
+    rows = [("", tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)]
     file = f"{NAME}/worst.png"
     draw_sheet(setting.out / file, rows)
     caption = "The worst mask of each picture, the worst first: the annotation in cyan, ours in orange, the box dashed."

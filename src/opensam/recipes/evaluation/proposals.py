@@ -84,7 +84,7 @@ def recall_table(summary: Mapping[str, Any], name: str) -> Table:
 
 def group_table(summary: Mapping[str, Any]) -> Table:
     """How much was looked for, and how recall depends on the number of proposals and on the IoU."""
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for group in (one for one in _SHOWN if one in summary["groups"]):
         found = summary["groups"][group]
         at = [average_recall(summary, group, limit) for limit in (10, 100, LIMIT)]
@@ -116,11 +116,8 @@ def _figures(
     curves, sheet = f"{NAME}/recall.png", f"{NAME}/missed.png"
     draw_recall(setting.out / curves, summary, [group for group in AREAS if group in summary["groups"]])
     figures = [Figure(curves, "Recall over the IoU that counts as found, and AR over the number of proposals.")]
-    rows = {
-        size: tiles
-        for size in AREAS
-        if size != "all" and (tiles := [_tile(truth, *one) for one in _missed(values, size)])
-    }
+    tiles = [(size, [_tile(truth, *one) for one in _missed(values, size)]) for size in AREAS if size != "all"]
+    rows = [(size, of_size) for size, of_size in tiles if of_size]
     if rows:
         draw_sheet(setting.out / sheet, rows)
         caption = "Missed, by size: the annotation in cyan, in orange the proposal that overlaps it most."
