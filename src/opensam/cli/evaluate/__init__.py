@@ -6,6 +6,8 @@ A command lives in a module of its own; here they get their names.
 import typer
 
 from opensam.cli.evaluate.clicks import clicks
+from opensam.cli.evaluate.instances import instances
+from opensam.cli.evaluate.proposals import proposals
 from opensam.cli.evaluate.text import text
 from opensam.cli.shared import EPILOG
 
@@ -13,4 +15,6 @@ evaluations = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Measure a model against masks that are known."
 )
 evaluations.command(epilog=EPILOG)(clicks)
+evaluations.command(epilog=EPILOG)(instances)
+evaluations.command(epilog=EPILOG)(proposals)
 evaluations.command(epilog=EPILOG)(text)
