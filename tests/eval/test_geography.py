@@ -56,7 +56,7 @@ def test_images_are_counted_and_what_is_unknown_is_listed(tmp_path):
     )
     found = read_geography(file)
     assert found.images == 9
-    assert list(found.countries.items())[0] == ("KEN", 2)
+    assert next(iter(found.countries.items())) == ("KEN", 2)
     assert found.countries == {"KEN": 2, "BRA": 1, "DEU": 1, "ETH": 1, "VEN": 1}
     assert list(found.regions.values()) == [3, 0, 1, 2, 0]
     assert found.incomes == {"high": 1, "middle": 3, "low": 1}

@@ -10,30 +10,28 @@ makes these too narrow; the second ones draw whole pictures (bootstrap), and are
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import pydantic
 
-from opensam.data.dataset import is_picture, stem
+from opensam.config import Config
+from opensam.data.dataset import Dataset
+from opensam.eval.groups import Found, GroupTable
 from opensam.eval.intervals import Interval, bootstrap_interval, disjoint, t_interval
-from opensam.eval.rows import Row, Rows, read_rows
-from opensam.rle import Rle, rle_to_box
+from opensam.eval.report import Cell, Table
+from opensam.eval.runner import Item, Measure, Measured
+from opensam.eval.segmenters import ClickSegmenter
+from opensam.eval.single_point import ClicksConfig, MaskValue, Points, score_source
+from opensam.rle import encode_edges
 
 SCORES = ("iou@1", "iou@3")
 """After 1 and 3 clicks (paper, section 6)."""
-
-MARGIN = 0.01
-"""How far a side of a box may be from that of a mask, over the box's width or height (paper, C)."""
-
-MOST_GROUPS = 50
-"""A column with more values is hardly one of groups."""
-
-PLACES = ("dataset", "image", "mask", "x", "y", "w", "h")
-_BOX = PLACES[3:]
 
 Paper = Mapping[str, Mapping[str, tuple[float, float, float, float]]]
 
@@ -56,50 +54,36 @@ PAPER_CLOTHING: Paper = {  # paper, table 6: ViT-H on what the people of MIAP we
 }
 
 
-@dataclass(frozen=True)
-class Member:
-    """A line of the CSV: a mask and its groups.
+PAPER: dict[str, Paper] = {"people": PAPER_PEOPLE, "clothing": PAPER_CLOTHING, "none": {}}
+"""By what the masks are of."""
+
+
+class FairnessConfig(Config):
+    """What to evaluate on.
 
     Attributes:
-        line: of the file.
-        dataset: its name; None: whichever has the image.
-        image: the name in the data set, without suffix.
-        mask: its number in the order of the annotations, from 0; None: the box tells.
-        box: XYWH in pixels of the picture; None: the number tells.
-        groups: by attribute; an attribute that is left empty is not in it.
+        data: data sets as `opensam.data.specs` has them.
+        groups: a CSV; see `opensam.eval.groups.read_groups`.
+        digest: of its content: what was measured for another content does not count.
+        attributes: the columns of it that are attributes; none: all that have no other meaning.
+        paper: what the masks are of, to show the paper's numbers of that beside the measured ones.
+        points: where clicks come; see `ClicksConfig`. The paper takes the first one at random (section 6, D.1).
+        seed: of random points and of the bootstrap.
+        prompts_per_call: masks of an image that play at the same time.
     """
 
-    line: int
-    dataset: str | None
-    image: str
-    mask: int | None
-    box: tuple[float, float, float, float] | None
-    groups: dict[str, str]
+    data: tuple[str, ...]
+    groups: Path
+    digest: str = ""
+    attributes: tuple[str, ...] = ()
+    paper: Literal["people", "clothing", "none"] = "people"
+    points: Points = "random_first"
+    seed: int = 0
+    prompts_per_call: int = pydantic.Field(4, ge=1)
 
 
 @dataclass(frozen=True)
-class GroupTable:
-    """The whole CSV."""
-
-    path: Path
-    attributes: tuple[str, ...]
-    members: tuple[Member, ...]
-
-    def of(self, dataset: str, image: str) -> list[Member]:
-        """The lines about one picture."""
-        by_picture = self._by_picture
-        return [*by_picture.get((dataset, image), ()), *by_picture.get((None, image), ())]
-
-    @cached_property
-    def _by_picture(self) -> dict[tuple[str | None, str], list[Member]]:
-        found: dict[tuple[str | None, str], list[Member]] = {}
-        for member in self.members:
-            found.setdefault((member.dataset, member.image), []).append(member)
-        return found
-
-
-@dataclass(frozen=True)
-class Measured:
+class ScoredMask:
     """A mask of some groups, and the IoU of the answers after so many clicks, by `SCORES`."""
 
     dataset: str
@@ -139,78 +123,50 @@ class Difference:
     by_images: bool
 
 
-def read_groups(path: Path, attributes: Sequence[str] = ()) -> GroupTable:
-    """Read the CSV: `image`, then `mask` or `x`, `y`, `w`, `h`, then a column per attribute; `dataset` where needed.
-
-    Args:
-        path: the file.
-        attributes: the columns that are attributes; all that have no other meaning, if none is named.
-
-    Raises:
-        ValueError: a column is missing, unknown or no column of groups, or a line makes no sense or comes twice.
-    """
-    table = read_rows(path, ("image",))
-    places = _place_columns(table)
-    chosen = tuple(attributes) or tuple(name for name in table.columns if name not in PLACES)
-    if unknown := [name for name in chosen if name not in table.columns or name in PLACES]:
-        offered = ", ".join(name for name in table.columns if name not in PLACES) or "none"
-        raise ValueError(f"expected an attribute that is a column of {path} ({offered}), got {unknown[0]}")
-    if not chosen:
-        raise ValueError(f"expected a column per attribute in {path} beside {', '.join(table.columns)}, got none")
-    members, seen = [], dict[tuple[object, ...], int]()
-    for row in table.rows:
-        member = _member(table, row, places, chosen)
-        mask = (member.dataset, member.image, member.mask, member.box)
-        if mask in seen:
-            raise ValueError(
-                f"expected each mask once in {path}, got lines {seen[mask]} and {row.line} about the same one"
-            )
-        seen[mask] = row.line
-        members.append(member)
-    for attribute in chosen:
-        _check_attribute(path, attribute, {member.groups.get(attribute, "") for member in members} - {""})
-    return GroupTable(path, chosen, tuple(members))
+def scoring(
+    make: Callable[[], ClickSegmenter], datasets: Sequence[Dataset], config: FairnessConfig, found: Found
+) -> Measure:
+    """What a worker does with a picture, once it has made the method: all masks that have groups are asked for."""
+    clicks = max(int(score.split("@")[1]) for score in SCORES)
+    options = {name: getattr(config, name) for name in ("data", "points", "seed", "prompts_per_call")}
+    wanted = {item.key: frozenset(members) for item, members in found.members.items()}
+    return partial(_score, make(), datasets, ClicksConfig(clicks=clicks, **options), wanted)
 
 
-def match_masks(
-    table: GroupTable, members: Sequence[Member], masks: Sequence[Rle]
-) -> tuple[dict[int, Member], list[Member]]:
-    """Which masks of a picture its lines are about.
+def _score(
+    segmenter: ClickSegmenter,
+    datasets: Sequence[Dataset],
+    config: ClicksConfig,
+    wanted: Mapping[str, frozenset[int]],
+    item: Item,
+) -> list[MaskValue]:
+    dataset, row = item.place
+    source = datasets[dataset].read(row)
+    # An empty mask is not asked for, and the others keep their numbers, which decide on their random points.
+    empty = np.zeros(0, dtype=np.int64)
+    masks = [
+        mask if number in wanted[item.key] else encode_edges(empty, mask["size"])
+        for number, mask in enumerate(source.masks)
+    ]
+    return score_source(segmenter, replace(source, masks=tuple(masks)), config)
 
-    A box is about the mask whose own box comes nearest, if each of its sides is within 1 % of the box's width or
-    height, or within a pixel: that much lies between the conventions in use.
 
-    Returns:
-        The line of each mask that has one, and the lines with a box that fits none.
-
-    Raises:
-        ValueError: there is no mask of that number, or two lines are about the same mask.
-    """
-    boxes = np.array([rle_to_box(mask) for mask in masks], dtype=np.float64).reshape(-1, 4)
-    boxes[:, 2:] += 1  # from the last pixels inside to the sides
-    found: dict[int, Member] = {}
-    left = []
-    for member in members:
-        number = member.mask if member.box is None else _nearest(member.box, boxes)
-        if number is None:
-            left.append(member)
-            continue
-        if number >= len(masks):
-            raise ValueError(
-                f"expected a mask from 0 to {len(masks) - 1} of {member.image} in {table.path} line {member.line}, "
-                f"got {number}"
-            )
-        if number in found:
-            lines = f"{found[number].line} and {member.line}"
-            raise ValueError(
-                f"expected each mask once, got lines {lines} of {table.path} about mask {number} of {member.image}"
-            )
-        found[number] = member
-    return found, left
+def scored_masks(found: Found, measured: Measured) -> tuple[list[ScoredMask], dict[str, str]]:
+    """The masks with their groups and scores, and those without a score because they are empty, with the reason."""
+    scored, empty = [], {}
+    for item, values in measured.values.items():
+        scores = {value["mask"]: value["scores"] for value in values}
+        for number, member in found.members[item].items():
+            if number in scores:
+                kept = {score: scores[number][score] for score in SCORES}
+                scored.append(ScoredMask(item.dataset, item.name, member.groups, kept))
+            else:
+                empty[f"line {member.line}"] = f"mask {number} of {item.key} is empty"
+    return scored, empty
 
 
 def compare_groups(
-    measured: Sequence[Measured], attributes: Sequence[str], rng: np.random.Generator
+    measured: Sequence[ScoredMask], attributes: Sequence[str], rng: np.random.Generator
 ) -> tuple[list[GroupScores], list[Difference]]:
     """The groups of each attribute, in alphabetical order, and the pairs of them that differ.
 
@@ -224,7 +180,7 @@ def compare_groups(
     """
     groups, differences = [], []
     for attribute in attributes:
-        members: dict[str, list[Measured]] = {}
+        members: dict[str, list[ScoredMask]] = {}
         for one in measured:
             if group := one.groups.get(attribute):
                 members.setdefault(group, []).append(one)
@@ -236,8 +192,56 @@ def compare_groups(
     return groups, [one for one in differences if one.by_masks or one.by_images]
 
 
+def group_table(groups: Sequence[GroupScores], table: GroupTable, paper: Paper) -> Table:
+    """The groups with the paper's numbers beside them; a group that lost all its masks is there without numbers.
+
+    Args:
+        groups: what `compare_groups` found.
+        table: the CSV, which may name more groups.
+        paper: one of `PAPER`.
+    """
+    heads = ["group", "masks", "images"]
+    for score in SCORES:
+        points = "1 point" if score == "iou@1" else f"{score.split('@')[1]} points"
+        heads += [f"mIoU at {points}", "±", "over images", "paper"]
+    known = {(group.attribute, group.group): group for group in groups}
+    named = {(attribute, group) for member in table.members for attribute, group in member.groups.items()}
+    rows: list[tuple[Cell, ...]] = []
+    for attribute, name in sorted(named, key=lambda pair: (table.attributes.index(pair[0]), pair[1])):
+        group = known.get((attribute, name))
+        row: list[Cell] = [f"{attribute}: {name}", group.masks if group else 0, group.images if group else 0]
+        for score in SCORES:
+            row += [*_cells(group.scores[score] if group else None), _paper_text(paper, attribute, name, score)]
+        rows.append(tuple(row))
+    note = (
+        "±: 95 % interval over masks (Student's t), as if they were independent. Over images: 95 % interval of a "
+        "bootstrap that draws whole images; where it is wider, trust it."
+    )
+    return Table("Groups", tuple(heads), tuple(rows), note=note)
+
+
+def difference_table(differences: Sequence[Difference]) -> Table:
+    """The pairs of groups that differ, by the paper's sign of it."""
+    rows = tuple(
+        (
+            f"{one.attribute}: {one.groups[0]}, {one.groups[1]}",
+            one.score,
+            "yes" if one.by_masks else "no",
+            "yes" if one.by_images else "no",
+        )
+        for one in differences
+    )
+    found = "" if rows else "No two groups have such intervals. "
+    note = (
+        f"{found}Pairs of groups whose 95 % intervals have nothing in common, which is the paper's sign of a "
+        "difference. It misses small differences, and of many pairs some differ by chance."
+    )
+    heads = ("groups", "score", "disjoint over masks", "disjoint over images")
+    return Table("Differences", heads, rows, note=note)
+
+
 def paper_value(paper: Paper, attribute: str, group: str, score: str) -> tuple[float, float] | None:
-    """The paper's mean and half interval, as shares, of the group that goes by the same names; None if there is none."""
+    """The paper's mean and half interval, as shares, of the group that goes by the same names; None: there is none."""
     found = paper.get(_attribute_name(attribute), {}).get(_group_name(group))
     if found is None:
         return None
@@ -245,64 +249,20 @@ def paper_value(paper: Paper, attribute: str, group: str, score: str) -> tuple[f
     return mean / 100, half / 100
 
 
-def _place_columns(table: Rows) -> tuple[str, ...]:
-    """The columns that say which mask: `mask`, or those of a box."""
-    sides = [name for name in _BOX if name in table.columns]
-    if "mask" in table.columns and not sides:
-        return ("mask",)
-    if "mask" not in table.columns and len(sides) == len(_BOX):
-        return _BOX
-    got = ", ".join(table.columns)
-    raise ValueError(f"expected either a column mask or the columns x, y, w, h in {table.path}, got {got}")
+def _cells(estimate: Estimate | None) -> tuple[Cell, Cell, Cell]:
+    if estimate is None:
+        return None, None, None
+    half = (estimate.by_masks[1] - estimate.by_masks[0]) / 2 if estimate.by_masks else None
+    images = estimate.by_images and f"{estimate.by_images[0]:.3f} to {estimate.by_images[1]:.3f}"
+    return estimate.mean, half, images
 
 
-def _member(table: Rows, row: Row, places: Sequence[str], attributes: Sequence[str]) -> Member:
-    cells = row.cells
-    if not cells["image"]:
-        raise ValueError(f"expected the name of an image in {table.at(row)}, got an empty cell")
-    image = stem(cells["image"]) if is_picture(cells["image"]) else cells["image"]
-    mask = box = None
-    if places == ("mask",):
-        if not re.fullmatch(r"[0-9]+", cells["mask"]):
-            raise ValueError(f"expected the number of a mask, from 0, in {table.at(row)}, got {cells['mask']!r}")
-        mask = int(cells["mask"])
-    else:
-        box = _read_box(table, row)
-    groups = {name: cells[name] for name in attributes if cells[name]}
-    return Member(row.line, cells.get("dataset") or None, image, mask, box, groups)
+def _paper_text(paper: Paper, attribute: str, group: str, score: str) -> str | None:
+    value = paper_value(paper, attribute, group, score)
+    return value and f"{value[0]:.3f} ± {value[1]:.3f}"
 
 
-def _read_box(table: Rows, row: Row) -> tuple[float, float, float, float]:
-    try:
-        x, y, w, h = (float(row.cells[name]) for name in _BOX)
-    except ValueError as error:
-        raise ValueError(f"expected numbers as x, y, w, h in {table.at(row)}: {error}") from error
-    if not (np.isfinite((x, y, w, h)).all() and w > 0 and h > 0):
-        raise ValueError(f"expected a box with w and h above 0 in {table.at(row)}, got {(x, y, w, h)}")
-    return x, y, w, h
-
-
-def _check_attribute(path: Path, attribute: str, groups: set[str]) -> None:
-    if not groups:
-        raise ValueError(f"expected groups in the column {attribute} of {path}, got empty cells only")
-    if len(groups) > MOST_GROUPS:
-        raise ValueError(
-            f"expected at most {MOST_GROUPS} groups in a column of {path}, got {len(groups)} in {attribute}; "
-            "name the columns that are attributes"
-        )
-
-
-def _nearest(box: tuple[float, float, float, float], boxes: np.ndarray) -> int | None:
-    x, y, w, h = box
-    if not len(boxes):
-        return None
-    reach = np.maximum(MARGIN * np.array([w, h, w, h]), 1.0)
-    off = np.abs(boxes - (x, y, x + w, y + h)) / reach
-    nearest = int(off.max(axis=1).argmin())
-    return nearest if off[nearest].max() <= 1 else None
-
-
-def _scored(attribute: str, group: str, rows: Sequence[Measured], rng: np.random.Generator) -> GroupScores:
+def _scored(attribute: str, group: str, rows: Sequence[ScoredMask], rng: np.random.Generator) -> GroupScores:
     images = [(row.dataset, row.image) for row in rows]
     scores = {}
     for score in SCORES:

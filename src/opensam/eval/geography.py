@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+from opensam.eval.report import Cell, Table
 from opensam.eval.rows import read_rows
 
 REGIONS = ("Africa", "Asia & Oceania", "Europe", "Latin America & Caribbean", "North America")
@@ -124,6 +125,37 @@ def read_geography(path: Path) -> Geography:
         unplaced=len(table.rows) - len(found) - sum(map(len, unknown.values())),
         unknown=unknown,
         without_income=incomes[""],
+    )
+
+
+def share_tables(geography: Geography) -> tuple[Table, ...]:
+    """Images by region and by income beside the paper's data sets, and by country.
+
+    What is unknown is a row of its own, and no part of the shares.
+    """
+    shares = geography.shares
+    heads = ("images from", "images", "countries", "%", *(f"{name}, %" for name in PAPER_DATASETS))
+    places = {alpha3: next(one for one in countries() if one.alpha3 == alpha3) for alpha3 in geography.countries}
+    regions, incomes = (Counter(getattr(one, kind) for one in places.values()) for kind in ("region", "income"))
+    rows: list[tuple[Cell, ...]] = [
+        (name, count, regions[name], shares[name], *PAPER_SHARES[name]) for name, count in geography.regions.items()
+    ]
+    rows += [
+        (f"{name} income", count, incomes[name], shares[name], *PAPER_SHARES[name])
+        for name, count in geography.incomes.items()
+    ]
+    unknown = sum(map(len, geography.unknown.values()))
+    left = {"no income group": geography.without_income, "no country": geography.unplaced, "unknown country": unknown}
+    rows += [(name, count, None, None, None, None, None) for name, count in left.items() if count]
+    named = "; ".join(f"{text} (line {lines[0]})" for text, lines in sorted(geography.unknown.items()))
+    note = "Shares are of the images whose country, or income group, is known. The other data sets: paper, table 1."
+    by_country = tuple(
+        (places[code].name, code, count, 100 * count / sum(geography.regions.values()))
+        for code, count in geography.countries.items()
+    )
+    return (
+        Table("Regions and incomes", heads, tuple(rows), 1, f"{note} Unknown countries: {named}." if named else note),
+        Table("Countries", ("country", "code", "images", "%"), by_country, 1),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from opensam.eval.intervals import Interval, bootstrap_interval, t_interval
+from opensam.eval.report import Cell, Table
 from opensam.eval.rows import Rows, read_rows
 from opensam.rle import Rle, rle_iou
 
@@ -153,8 +154,8 @@ def read_ratings(paths: Sequence[Path], key: Path | None = None) -> list[Rating]
         key: the CSV that says what each job was (`job, dataset, image, mask, method`); it comes with the kit.
 
     Raises:
-        ValueError: a column is missing, a job is unknown, a rating is no whole number from 1 to 10, or a rater rates the
-            same mask twice; the message names the file and the line.
+        ValueError: a column is missing, a job is unknown, a rating is no whole number from 1 to 10, or a rater rates
+            the same mask twice; the message names the file and the line.
     """
     jobs = None if key is None else _read_key(key)
     ratings, seen = [], dict[tuple[str, ...], str]()
@@ -266,6 +267,70 @@ def audit(pairs: Iterable[tuple[Rle, Rle]]) -> Audit:
     if not ious.size:
         raise ValueError("expected pairs of a mask and its corrected form, got none")
     return Audit(ious.size, float(ious.mean()), tuple(float((ious > bound).mean()) for bound in AUDIT_IOUS))
+
+
+def rating_tables(ratings: Sequence[Rating], comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
+    """What was rated how, who wins, and how far raters agree, beside the paper's numbers where it gives some."""
+    methods = rate_methods(ratings)
+    low, high = PAPER_MEANS
+    means = Table(
+        "Ratings",
+        ("data set: method", "masks", "ratings", "mean", "±", *map(str, RATINGS)),
+        tuple(
+            (f"{one.dataset}: {one.method}", one.masks, one.ratings, one.mean, _half(one.interval), *one.histogram)
+            for one in methods
+        ),
+        2,
+        "±: 95 % interval of the mean over masks (Student's t). 1 to 10: how many ratings of each. In the paper the "
+        f"means of SAM lie between {low:g} and {high:g} on each of seven data sets (section 7.1).",
+    )
+    return means, _comparison_table(comparisons), _rater_table(ratings)
+
+
+def _comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    paper = {_plain(name): intervals for name, intervals in PAPER_DIFFERENCES.items()}
+    rows = []
+    for one in comparisons:
+        intervals = paper.get(_plain(one.dataset), (None, None))
+        p_value = None if one.p_value is None else f"{one.p_value:.1g}"
+        name = f"{one.dataset}: {one.methods[0]} over {one.methods[1]}"
+        rows.append((name, one.masks, one.difference, _range(one.interval), p_value, *map(_range, intervals)))
+    note = (
+        "Means on the masks that both methods have. The interval is 99 %, of a bootstrap over masks; p is two-sided, of a "
+        "paired t-test. The paper's columns are intervals of SAM over RITM (LVIS v1: over ViTDet-H) and over a SAM with "
+        "one output (table 8), for data sets of the same name."
+    )
+    heads = ("data set: methods", "masks", "difference", "interval", "p", "paper, baseline", "paper, single output")
+    return Table("Differences", heads, tuple(rows), 2, note)
+
+
+def _rater_table(ratings: Sequence[Rating]) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (one.rater, one.ratings, one.mean, one.above_others) for one in rate_raters(ratings)
+    ]
+    found = agreement(ratings)
+    note = "Above others: than the mean of the other raters of the same masks. "
+    if found is None:
+        note += "No mask was rated by two raters, so nothing is known about how far they agree."
+    else:
+        alpha = "not defined" if found.alpha is None else f"{found.alpha:.2f}"
+        note += (
+            f"On {found.masks} masks that several rated: mean distance of two ratings {found.difference:.2f}, standard "
+            f"deviation {found.spread:.2f} ({PAPER_SPREAD} in the paper), Krippendorff's alpha {alpha}."
+        )
+    return Table("Raters", ("rater", "ratings", "mean", "above others"), tuple(rows), 2, note)
+
+
+def _half(interval: Interval | None) -> float | None:
+    return None if interval is None else (interval[1] - interval[0]) / 2
+
+
+def _range(interval: Interval | None) -> str | None:
+    return None if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def _square_distances(values: np.ndarray) -> float:
