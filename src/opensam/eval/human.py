@@ -296,9 +296,9 @@ def _comparison_table(comparisons: Sequence[Comparison]) -> Table:
         name = f"{one.dataset}: {one.methods[0]} over {one.methods[1]}"
         rows.append((name, one.masks, one.difference, _range(one.interval), p_value, *map(_range, intervals)))
     note = (
-        "Means on the masks that both methods have. The interval is 99 %, of a bootstrap over masks; p is two-sided, of a "
-        "paired t-test. The paper's columns are intervals of SAM over RITM (LVIS v1: over ViTDet-H) and over a SAM with "
-        "one output (table 8), for data sets of the same name."
+        "Means on the masks that both methods have. The interval is 99 %, of a bootstrap over masks; p is two-sided, "
+        "of a paired t-test. The paper's columns are intervals of SAM over RITM (LVIS v1: over ViTDet-H) and over a "
+        "SAM with one output (table 8), for data sets of the same name."
     )
     heads = ("data set: methods", "masks", "difference", "interval", "p", "paper, baseline", "paper, single output")
     return Table("Differences", heads, tuple(rows), 2, note)

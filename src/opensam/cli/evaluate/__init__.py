@@ -6,9 +6,13 @@ A command lives in a module of its own; here they get their names.
 import typer
 
 from opensam.cli.evaluate.clicks import clicks
+from opensam.cli.evaluate.fairness import fairness
+from opensam.cli.evaluate.geography import geography
+from opensam.cli.evaluate.human import human
 from opensam.cli.shared import EPILOG
 
 evaluations = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Measure a model against masks that are known."
 )
-evaluations.command(epilog=EPILOG)(clicks)
+for evaluation in (clicks, fairness, geography, human):
+    evaluations.command(epilog=EPILOG)(evaluation)
