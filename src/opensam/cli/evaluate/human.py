@@ -25,6 +25,10 @@ def human(
         typer.Option("--data", metavar="PATH|JSON:IMAGES", help="of the kit; repeat for more", show_default=False),
     ] = None,
     per_dataset: Annotated[int, typer.Option("--per-dataset", min=1, help="objects of each data set in the kit")] = 100,
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", help="another model in the kit, by name or checkpoint; repeat", show_default=False),
+    ] = None,
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     device: DeviceOption = "cpu",
@@ -45,9 +49,10 @@ def human(
         from opensam.recipes.evaluation.rating_kit import KitConfig, make_kit
 
         config = KitConfig.of({"data": data, "per_dataset": per_dataset, "seed": seed})
-        choice = choose(model, checkpoint, device, precision, image_size)
+        asked = [(model, checkpoint), *(_named(name) for name in against or ())]
+        choices = [choose(*one, device, precision, image_size) for one in asked]
         with setting(kit, 1, "local", device, skip_bad=False) as place:
-            made = make_kit(config, choice, kit, place.report)
+            made = make_kit(config, choices, kit, place.report)
         typer.echo(f"{made.jobs} masks to rate\nfor raters: {made.page.parent}\nkeep here: {made.key}")
         return
     if out is None:
@@ -58,3 +63,8 @@ def human(
     with setting(out, 1, "local", "cpu", skip_bad=False) as place:
         report = evaluate(HumanConfig(ratings=tuple(ratings or ()), key=key, seed=seed), place)
     show(report, report.tables[0], out)
+
+
+def _named(name: str) -> tuple[str | None, Path | None]:
+    """A model of the zoo, or a checkpoint if there is a file or folder of that name."""
+    return (None, Path(name)) if Path(name).exists() else (name, None)

@@ -1,7 +1,7 @@
 """A kit for rating masks: pictures and a page that works without a network, and the key to what each mask was.
 
-Every object comes twice, in random places of one row of jobs: with the mask of the model, and with the mask of the data
-set. The page does not know which is which (paper, appendix E); the key stays with whoever made the kit.
+Every object comes several times, in random places of one row of jobs: with the mask of each model, and with that of the
+data set. The page does not know which is which (paper, appendix E); the key stays with whoever made the kit.
 """
 
 import csv
@@ -38,7 +38,7 @@ class KitConfig(Config):
 
     Attributes:
         data: data sets as `opensam.data.specs` has them.
-        per_dataset: objects of each (1000 in the paper, E); each is a job for every method.
+        per_dataset: objects of each (1000 in the paper, E); each is a job for every model and one for the data set.
         seed: of the choice and of the order.
         longest_side: larger pictures are scaled to this, in pixels, before a mask is predicted (2000 in the paper, E).
     """
@@ -69,8 +69,14 @@ class Job:
     method: str
 
 
-def make_kit(config: KitConfig, choice: ModelChoice, out: Path, report: Callable[[Progress], None]) -> Kit:
+def make_kit(config: KitConfig, choices: Sequence[ModelChoice], out: Path, report: Callable[[Progress], None]) -> Kit:
     """Write `page/`, for raters, and `key.csv`.
+
+    Args:
+        config: what to show.
+        choices: the models; of several with one name, the second is called NAME 2.
+        out: a new folder.
+        report: hears of each object that is done.
 
     Raises:
         ValueError: the folder is not empty, a data set has no mask that is large enough, or one cannot be read.
@@ -80,13 +86,13 @@ def make_kit(config: KitConfig, choice: ModelChoice, out: Path, report: Callable
     datasets = [dataset for dataset, _ in open_datasets(config.data)]
     rng = np.random.default_rng(config.seed)
     drawn = [(dataset, row, mask) for dataset in datasets for row, mask in draw_masks(dataset, config.per_dataset, rng)]
-    predictor = choice.predictor()
-    names = iter(_names(2 * len(drawn), rng))
+    predictors = _named([choice.predictor() for choice in choices])
+    names = iter(_names((len(predictors) + 1) * len(drawn), rng))
     pictures = out / "page" / "pictures"
     pictures.mkdir(parents=True)
     jobs: list[Job] = []
     for done, (dataset, row, mask) in enumerate(drawn, start=1):
-        for method, views in _views(predictor, dataset.read(row), mask, config.longest_side):
+        for method, views in _views(predictors, dataset.read(row), mask, config.longest_side):
             job = Job(next(names), dataset.name, dataset.key(row), mask, method)
             jobs.append(job)
             for view, image in views.items():
@@ -124,7 +130,7 @@ def draw_masks(dataset: Dataset, count: int, rng: np.random.Generator) -> list[t
 
 
 def _views(
-    predictor: Predictor, source: Source, number: int, longest_side: int
+    predictors: dict[str, Predictor], source: Source, number: int, longest_side: int
 ) -> Iterator[tuple[str, dict[str, Rgb]]]:
     image, truth = source.rgb, decode_rle(source.masks[number])
     if truth.shape != image.shape[:2]:
@@ -132,9 +138,10 @@ def _views(
         raise ValueError(f"{source.dataset}/{source.name}: expected a picture of {sizes}; they belong to another one")
     image, truth = _smaller(image, truth, longest_side)
     point = deepest_point(truth)
-    answer = predictor.predict(predictor.embed(image), point_coords=[point], point_labels=[1])
-    for method, mask in ((predictor.sam.name, answer.best.mask), (TRUTH, truth)):
-        yield method, draw_views(image, mask, point)
+    for method, predictor in predictors.items():
+        answer = predictor.predict(predictor.embed(image), point_coords=[point], point_labels=[1])
+        yield method, draw_views(image, answer.best.mask, point)
+    yield TRUTH, draw_views(image, truth, point)
 
 
 def _smaller(image: Rgb, mask: Mask, longest_side: int) -> tuple[Rgb, Mask]:
@@ -144,6 +151,15 @@ def _smaller(image: Rgb, mask: Mask, longest_side: int) -> tuple[Rgb, Mask]:
     size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
     small = cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_AREA) > 0  # a thin mask does not vanish
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8), small
+
+
+def _named(predictors: Sequence[Predictor]) -> dict[str, Predictor]:
+    found: dict[str, Predictor] = {}
+    for predictor in predictors:
+        name = predictor.sam.name
+        same = sum(one.sam.name == name for one in found.values())
+        found[f"{name} {same + 1}" if same else name] = predictor
+    return found
 
 
 def _names(count: int, rng: np.random.Generator) -> list[str]:
