@@ -149,7 +149,7 @@ def test_a_kit_and_its_ratings_make_a_report(data, weights, tmp_path):
     assert first[1:4] == [1, 2, 8.5]
     assert first[5:] == [0, 0, 0, 0, 0, 0, 0, 1, 1, 0]
     assert report["results"]["agreement"]["difference"] == 1
-    assert Image.open(tmp_path / "out" / "human_ratings.png").size[0] > 300
+    assert np.asarray(Image.open(tmp_path / "out" / "human_ratings.png")).std() > 10
 
 
 def test_models_are_compared_in_one_kit(data, weights, tmp_path):

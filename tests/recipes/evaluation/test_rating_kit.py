@@ -43,7 +43,8 @@ def test_the_zoom_holds_mask_and_point_and_stays_in_the_picture():
     assert (x0, y0) == (0, 0)
     assert x0 <= 18 < 100 < x1 <= SIZE[1]
     assert y1 <= SIZE[0]
-    assert zoom_window(mask, (30, 40)) == (9, 19, 52, 62)  # 25 pixels and 0.35 of that (8.75) on each side
+    assert zoom_window(mask, (30, 40)) == (6, 16, 55, 65)  # 48 pixels at least
+    assert zoom_window(disk(SIZE, (80, 60), 30), (80, 60)) == (28, 8, 133, 113)  # 61 and 0.35 of that on each side
     x0, y0, x1, y1 = zoom_window(np.zeros(SIZE, dtype=bool), (100, 60))
     assert (x1 - x0, y1 - y0) == (49, 49)
 
