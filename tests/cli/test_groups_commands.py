@@ -1,8 +1,11 @@
 """`opensam eval fairness`, `geography` and `human`, from files to reports."""
 
 import csv
+import html
 import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from tests.eval.synthetic_eval import write_two_datasets
 from typer.testing import CliRunner
 
 from opensam.cli import app
+from opensam.eval.human import read_ratings
 from opensam.models import checkpoints
 from opensam.models.sam import Sam, SamConfig
 from opensam.models.tiny_vit import TinyViTConfig
@@ -179,6 +183,39 @@ def test_a_kit_is_the_same_for_a_seed_and_never_over_another(data, weights, tmp_
     assert {job["job"] for job in kits[0]}.isdisjoint({job["job"] for job in kits[2]})
     options = ["--make-kit", tmp_path / "a", "--data", data, "--checkpoint", weights]
     assert "new or empty folder" in sentence(run("eval", "human", *options))
+
+
+TYPIST = """<script>
+const press = (key) => document.dispatchEvent(new KeyboardEvent("keydown", {key, cancelable: true}));
+at("rater").value = 'Ann "A", B'; at("login").requestSubmit();
+press("7"); press("0"); press("ArrowLeft"); press("6");
+const views = [" ", "z", " ", "m", "m"].map((key) => { press(key); return state.view; });
+press("Escape"); press("9");
+const out = document.createElement("pre"); out.id = "out";
+const kept = recall(state.rater).ratings;
+out.textContent = JSON.stringify([csv(), views, kept, at("finish").hidden, at("count").textContent]);
+document.body.append(out);
+</script></body>"""
+
+
+def test_the_page_takes_ratings_by_keyboard_and_remembers_them(data, weights, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    jobs = [job["job"] for job in make_kit(tmp_path / "kit", data, weights, "--per-dataset", "1")]
+    page = tmp_path / "kit" / "page" / "index.html"
+    page.write_text(page.read_text().replace("</body>", TYPIST))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    dom = subprocess.run([browser, *options, page.as_uri()], capture_output=True, text=True, timeout=100, check=True)
+    found = json.loads(html.unescape(re.search(r'<pre id="out">(.*?)</pre>', dom.stdout)[1]))
+    file = tmp_path / "ratings.csv"
+    file.write_text(found[0])
+    ratings = read_ratings([file], tmp_path / "kit" / "key.csv")
+    assert [(one.rater, one.rating) for one in ratings] == [('Ann "A", B', value) for value in (7, 6, 9)]
+    assert found[1] == ["picture", "zoom", "zoom_overlay", "mask", "overlay"]
+    assert found[2] == dict(zip(jobs, (7, 6, 9), strict=False))
+    assert found[3]  # one of four is left
+    assert found[4] == "4 of 4, 3 rated"
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def find_masks(table: GroupTable, datasets: Sequence[Dataset], skip: bool = Fals
 
     Raises:
         ValueError: a picture is in none of the data sets or in several, a mask is not there, or two lines are about the
-            same one. With `skip` only the last; or no line is left.
+            same one. With `skip` only if a picture is in several, or no line is left.
     """
     found: dict[Item, dict[int, Member]] = {}
     places: dict[int, str] = {}
