@@ -6,6 +6,9 @@ A command lives in a module of its own; here they get their names.
 import typer
 
 from opensam.cli.evaluate.clicks import clicks
+from opensam.cli.evaluate.fairness import fairness
+from opensam.cli.evaluate.geography import geography
+from opensam.cli.evaluate.human import human
 from opensam.cli.evaluate.instances import instances
 from opensam.cli.evaluate.proposals import proposals
 from opensam.cli.evaluate.text import text
