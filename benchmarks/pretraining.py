@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from opensam.eval.report import run_facts
+from opensam.eval.facts import run_facts
 from opensam.files import replacing
 from opensam.recipes import pretraining, promptable, training
 from opensam.train.loop import Progress

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from opensam.eval.report import run_facts
+from opensam.eval.facts import run_facts
 from opensam.files import replacing
 
 

@@ -578,14 +578,14 @@ def test_eval_clicks_writes_and_prints_the_table(shards, weights, tmp_path):
     assert result.exit_code == 0, result.output
     assert files(tmp_path / "out") == {"clicks.md", "clicks.json"}
     report = json.loads((tmp_path / "out" / "clicks.json").read_text())
-    assert set(report["methods"]) == {"random", "GrabCut"}
+    assert set(report["results"]) == {"random", "GrabCut"}
     assert (report["model"], report["image_size"], report["precision"]) == ("random", 64, "bf16")
     assert report["config"]["max_images"] == 1
-    box = report["methods"]["GrabCut"]["mean"]["box"]
+    box = report["results"]["GrabCut"]["mean"]["box"]
     (line,) = [line for line in result.stdout.splitlines() if line.startswith(" box")]
     assert line.split()[-1] == f"{box:.3f}"
     assert str(tmp_path / "out" / "clicks.md") in result.stdout
-    assert "random boxes: 1 images" in result.stderr
+    assert "random: 2/2 images" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -595,6 +595,8 @@ def test_eval_clicks_writes_and_prints_the_table(shards, weights, tmp_path):
         (["--checkpoint", "TINY", "--image-size", "100"], ["multiple of 16", "got 100"]),
         (["--checkpoint", "TINY", "--device", "warp"], ["warp"]),
         (["--data", "nowhere"], ["nowhere", "check the path"]),
+        (["--baseline", "magic"], ["grabcut", "magic"]),
+        (["--points", "left"], ["points", "center", "left"]),
     ],
 )
 def test_wrong_evaluation_options_are_one_sentence(shards, weights, vit_weights, tmp_path, options, words):

@@ -1,14 +1,13 @@
 """Typed, frozen settings: dotted overrides in, `run.json` out."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import pydantic
 
 from opensam.files import replacing
-
-ConfigT = TypeVar("ConfigT", bound="Config")
 
 
 class Config(pydantic.BaseModel):
@@ -30,7 +29,21 @@ class Config(pydantic.BaseModel):
             if not equals:
                 raise ValueError(f"expected an override such as optim.lr=8e-4, got {override!r}; add '=' and a value")
             _assign(values, key.strip(), _parse(text.strip()))
-        return _validated(type(self), values)
+        return self.of(values)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """A config of these values, by their names.
+
+        Raises:
+            ValueError: a name is unknown or missing, or a value is of the wrong type or out of range; in one sentence.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"config {where}: {first['msg']}, got {first['input']!r}") from None
 
 
 def _assign(values: dict[str, Any], dotted: str, value: Any) -> None:
@@ -52,15 +65,6 @@ def _parse(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
-
-
-def _validated(kind: type[ConfigT], values: dict[str, Any]) -> ConfigT:
-    try:
-        return kind.model_validate(values)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"config {where}: {first['msg']}, got {first['input']!r}") from None
 
 
 def write_run_json(folder: Path, config: Config, **facts: Any) -> Path:

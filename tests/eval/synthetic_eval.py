@@ -1,7 +1,10 @@
 """Synthetic pictures, tars of them, and methods whose scores are known."""
 
 import io
+import os
 import tarfile
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,7 +13,11 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+from opensam.data.specs import open_datasets
+from opensam.eval.journal import Journal
+from opensam.eval.runner import list_items, measure
 from opensam.eval.segmenters import Answer
+from opensam.eval.single_point import scoring, summarise
 from opensam.masks import mask_to_box
 from opensam.records import ImageInfo, ImageRecord, MaskRecord
 
@@ -110,3 +117,36 @@ def write_two_datasets(folder: Path):
     write_shard(folder / "boxes-000.tar", images[2:3])
     write_shard(folder / "boxes-001.tar", images[3:])
     return images
+
+
+@contextmanager
+def here(start, items, count):
+    """One worker, which is this process; see `opensam.eval.runner.Spread`."""
+    work = start()
+    yield ((item, work(item)) for item in items)
+
+
+def run_clicks(method, config, folder, name="method", **options):
+    """The scores of a method on the data sets of a config; the journal is in `folder`."""
+    datasets = [dataset for dataset, _ in open_datasets(config.data)]
+    start = partial(scoring, lambda: method, datasets, config)
+    options = {
+        "method": name,
+        "spread": here,
+        "journal": Journal(folder / "j", {}),
+        "report": lambda _: None,
+        **options,
+    }
+    return summarise(name, measure(list_items(datasets, config.max_images), start, **options))
+
+
+def length(datasets, name_of_death, item):
+    """The bytes of a picture; the process dies over one of that name."""
+    if item.name == name_of_death:
+        os._exit(3)
+    dataset, row = item.place
+    return {"bytes": len(datasets[dataset].picture(row))}
+
+
+def ready(datasets, name_of_death=""):
+    return partial(length, datasets, name_of_death)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.eval.synthetic_eval import write_two_datasets
+from tests.eval.synthetic_eval import run_clicks, write_two_datasets
 
 from opensam.eval.journal import Journal
-from opensam.eval.single_point import ClicksConfig, run_clicks
+from opensam.eval.single_point import ClicksConfig
 from opensam.image import Rgb
 
 
@@ -50,13 +50,13 @@ class Whole:
 
 def test_an_interrupted_evaluation_measures_only_what_is_missing(tmp_path: Path) -> None:
     write_two_datasets(tmp_path / "data")
-    config = ClicksConfig(data=tmp_path / "data")
+    config = ClicksConfig(data=(str(tmp_path / "data"),))
     whole = Whole()
-    expected = run_clicks(whole, config, method="whole")
+    expected = run_clicks(whole, config, tmp_path / "other")
     with pytest.raises(KeyboardInterrupt):
-        run_clicks(Whole(failing_call=3), config, method="whole", journal=Journal(tmp_path / "j", {}))
+        run_clicks(Whole(failing_call=3), config, tmp_path)
     rest = Whole()
-    resumed = run_clicks(rest, config, method="whole", journal=Journal(tmp_path / "j", {}))
+    resumed = run_clicks(rest, config, tmp_path)
     assert rest.calls == whole.calls - 2
     assert resumed.mean == expected.mean
     assert resumed.sizes == expected.sizes

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from synthetic_eval import Truth, deepest, disk, picture, rectangle, write_shard, write_two_datasets
+from synthetic_eval import Truth, deepest, disk, picture, rectangle, run_clicks, write_shard, write_two_datasets
 
 from opensam.eval.baselines import GrabCut
+from opensam.eval.runner import Progress
 from opensam.eval.segmenters import Answer, ClickSegmenter, SamSegmenter
-from opensam.eval.single_point import ClicksConfig, Progress, run_clicks, score_image
+from opensam.eval.single_point import ClicksConfig, User, score_image
 from opensam.geometry import Resize
 from opensam.models.inference import for_inference
 from opensam.models.sam import Sam, SamConfig
@@ -40,7 +41,7 @@ def part_of(truth, share):
 def test_the_oracle_scores_one_with_one_click(tmp_path):
     images = write_two_datasets(tmp_path)
     method = Truth(images, lambda truth, *_: truth)
-    result = run_clicks(method, ClicksConfig(data=tmp_path), method="oracle")
+    result = run_clicks(method, on(tmp_path), tmp_path)
     assert list(result.datasets) == ["boxes", "discs"]
     for dataset in result.datasets.values():
         assert dataset.scores == dict.fromkeys(SCORES, 1.0)
@@ -259,13 +260,18 @@ def test_a_model_for_inference_in_bfloat16_gives_other_numbers_of_the_same_kind(
 # ---- data sets ---------------------------------------------------------------------------------------------
 
 
+def on(path, **limits):
+    return ClicksConfig(data=(str(path),), **limits)
+
+
 def test_shards_of_a_data_set_belong_together_and_masks_and_images_are_counted(tmp_path):
     write_two_datasets(tmp_path)
     steps = []
-    result = run_clicks(GrabCut(), ClicksConfig(data=tmp_path), method="GrabCut", progress=steps.append)
+    result = run_clicks(GrabCut(), on(tmp_path), tmp_path, "GrabCut", report=steps.append)
     counts = {name: (one.images, one.masks) for name, one in result.datasets.items()}
     assert counts == {"boxes": (2, 3), "discs": (2, 3)}
-    assert steps == [Progress(name, images, 2) for name in ("boxes", "discs") for images in (1, 2)]
+    names = ["boxes", "boxes", "discs", "discs"]
+    assert steps == [Progress("GrabCut", name, done, 4) for done, name in enumerate(names, start=1)]
     assert all(one.seconds > 0 for one in result.datasets.values())
     assert sum(size.masks for size in result.sizes) == 6
 
@@ -275,46 +281,38 @@ def test_limits_take_evenly_spaced_images_and_masks(tmp_path):
     images = [(picture(masks, seed), masks) for seed in range(4)]
     write_shard(tmp_path / "many.tar", images)
     method = Truth(images, lambda truth, *_: truth)
-    config = ClicksConfig(data=tmp_path, max_images=2, max_masks_per_image=3)
-    result = run_clicks(method, config, method="oracle")
+    result = run_clicks(method, on(tmp_path, max_images=2, max_masks_per_image=3), tmp_path)
     assert (result.datasets["many"].images, result.datasets["many"].masks) == (2, 6)
     assert method.embedded == [images[0][0].tobytes(), images[2][0].tobytes()]
     assert [x for x, _ in method.calls[0][0][:, 0]] == [8, 8 + 7 * 3, 8 + 7 * 6]
 
 
-def test_two_processes_give_what_one_gives(sam, tmp_path):
-    write_two_datasets(tmp_path)
-    config, segmenter = ClicksConfig(data=tmp_path), SamSegmenter(sam)
-    one, two = (run_clicks(segmenter, config, method="small", workers=workers) for workers in (1, 2))
-    assert {name: (d.masks, d.scores) for name, d in one.datasets.items()} == {
-        name: (d.masks, d.scores) for name, d in two.datasets.items()
-    }
-    assert one.sizes == two.sizes
-
-
-def test_an_error_in_another_process_arrives(tmp_path):
-    write_shard(tmp_path / "some.tar", [(np.zeros((*SIZE, 3), np.uint8), [disk((61, 80), (30, 25), 12)])] * 3)
-    with pytest.raises(ValueError, match="some_0 in some"):
-        run_clicks(GrabCut(), ClicksConfig(data=tmp_path), method="GrabCut", workers=2)
-
-
 def test_an_empty_mask_is_not_asked_for(tmp_path):
     masks = [disk(SIZE, (30, 25), 12), np.zeros(SIZE, dtype=bool)]
     write_shard(tmp_path / "some.tar", [(picture(masks[:1]), masks)])
-    result = run_clicks(GrabCut(), ClicksConfig(data=tmp_path), method="GrabCut")
-    assert result.datasets["some"].masks == 1
+    assert run_clicks(GrabCut(), on(tmp_path), tmp_path).datasets["some"].masks == 1
 
 
 def test_a_folder_without_data_sets_is_refused(tmp_path):
     with pytest.raises(ValueError, match="tar"):
-        run_clicks(GrabCut(), ClicksConfig(data=tmp_path), method="GrabCut")
+        run_clicks(GrabCut(), on(tmp_path), tmp_path)
+
+
+def write_with_a_picture_of_another_size(path):
+    """Three pictures, of which the second is not the one of its record."""
+    mask, larger = disk(SIZE, (30, 25), 12), disk((61, 80), (30, 25), 12)
+    write_shard(path, [(picture([mask]), [m]) for m in (mask, larger, mask)])
 
 
 def test_a_picture_that_is_not_the_one_of_its_record_is_named(tmp_path):
-    larger = disk((61, 80), (30, 25), 12)
-    write_shard(tmp_path / "some.tar", [(np.zeros((*SIZE, 3), np.uint8), [larger])])
-    with pytest.raises(ValueError, match=r"some_0 in some: .*\(61, 80\).* \(60, 80\)"):
-        run_clicks(GrabCut(), ClicksConfig(data=tmp_path), method="GrabCut")
+    write_with_a_picture_of_another_size(tmp_path / "some.tar")
+    with pytest.raises(ValueError, match=r"some/some_1: .*\(61, 80\).* \(60, 80\).*--skip-bad"):
+        run_clicks(GrabCut(), on(tmp_path), tmp_path)
+
+
+def test_a_bad_picture_can_be_passed_over(tmp_path):
+    write_with_a_picture_of_another_size(tmp_path / "some.tar")
+    assert run_clicks(GrabCut(), on(tmp_path), tmp_path, skip_bad=True).datasets["some"].images == 2
 
 
 def test_a_picture_that_cannot_be_read_is_named(tmp_path):
@@ -322,11 +320,78 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path):
     write_shard(tmp_path / "some.tar", [(picture([mask]), [mask])])
     content = (tmp_path / "some.tar").read_bytes()
     (tmp_path / "some.tar").write_bytes(content.replace(b"IDAT", b"IDXX", 1))
-    with pytest.raises(ValueError, match="some_0 in some: "):
-        run_clicks(GrabCut(), ClicksConfig(data=tmp_path), method="GrabCut")
+    with pytest.raises(ValueError, match="some/some_0: "):
+        run_clicks(GrabCut(), on(tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize("field", ["max_images", "max_masks_per_image", "prompts_per_call"])
 def test_limits_below_one_are_refused(field, tmp_path):
     with pytest.raises(ValueError, match=field):
-        ClicksConfig(data=tmp_path, **{field: 0})
+        on(tmp_path, **{field: 0})
+
+
+# ---- random points -----------------------------------------------------------------------------------------
+
+
+def test_random_points_lie_in_the_mask_and_in_the_error_and_differ_from_seed_to_seed():
+    truth, answer = disk(SIZE, (30, 25), 12), disk(SIZE, (36, 25), 12)
+    firsts, nexts = set(), set()
+    for seed in range(40):
+        user = User("random", np.random.default_rng(seed))
+        x, y = user.first(truth)
+        assert truth[y, x]
+        firsts.add((x, y))
+        (x, y), label = user.next(truth, answer)
+        assert truth[y, x] != answer[y, x]
+        assert label == truth[y, x]
+        nexts.add(label)
+    assert len(firsts) > 20
+    assert nexts == {0, 1}
+
+
+def test_only_the_first_point_is_random_if_so_asked():
+    truth, answer = disk(SIZE, (30, 25), 12), np.zeros(SIZE, dtype=bool)
+    user = User("random_first", np.random.default_rng(0))
+    assert user.first(truth) != deepest(truth)
+    assert user.next(truth, answer) == (deepest(truth), 1)
+
+
+class Dot:
+    """Answers clicks with the clicked pixels, and remembers them."""
+
+    def __init__(self):
+        self.points = []
+
+    def embed(self, image):
+        return image.shape[:2]
+
+    def segment_boxes(self, embedding, boxes):
+        return np.zeros((len(boxes), *embedding), dtype=bool)
+
+    def segment_clicks(self, embedding, points, labels, mask_input, multimask_output):
+        self.points += points[:, -1].tolist()
+        masks = np.zeros((len(points), 1, *embedding), dtype=bool)
+        return Answer(masks, np.zeros((len(points), 1)), torch.zeros(len(points), 1, 2, 2))
+
+
+def test_random_points_of_a_mask_depend_on_the_seed_and_nothing_else(tmp_path):
+    write_two_datasets(tmp_path)
+    points = {}
+    for name, changes in {
+        "all": {},
+        "fewer": {"max_images": 1},
+        "alone": {"prompts_per_call": 1},
+        "other": {"seed": 1},
+    }.items():
+        method = Dot()
+        run_clicks(method, on(tmp_path, points="random", clicks=3, **changes), tmp_path / name)
+        points[name] = method.points
+    assert points["all"] != points["other"]
+    assert sorted(points["all"]) == sorted(points["alone"])
+    assert set(map(tuple, points["fewer"])) < set(map(tuple, points["all"]))
+
+
+def test_a_short_game_has_only_the_scores_it_can_tell(tmp_path):
+    images = write_two_datasets(tmp_path)
+    result = run_clicks(Truth(images, lambda truth, *_: truth), on(tmp_path, clicks=3), tmp_path)
+    assert list(result.mean) == ["iou@1", "iou@2", "iou@3", "oracle@1", "box"]

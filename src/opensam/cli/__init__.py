@@ -6,7 +6,7 @@ Nothing heavy is imported here: a command imports what it needs when it runs, so
 import typer
 
 from opensam.cli.distill import distill
-from opensam.cli.evaluate import clicks
+from opensam.cli.evaluate import evaluations
 from opensam.cli.finetune import finetune
 from opensam.cli.generate import generate
 from opensam.cli.models import models
@@ -25,9 +25,6 @@ app = typer.Typer(
     help="Segment anything: click an object in a photo, get its mask, and train the model yourself.",
     epilog=EPILOG,
 )
-evaluations = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Measure a model against masks that are known."
-)
 app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(generate)
 app.command(epilog=EPILOG)(models)
@@ -36,7 +33,6 @@ app.command(epilog=EPILOG)(train)
 app.command(epilog=EPILOG)(finetune)
 app.command(epilog=EPILOG)(distill)
 app.add_typer(evaluations, name="eval")
-evaluations.command(epilog=EPILOG)(clicks)
 
 
 def main() -> None:

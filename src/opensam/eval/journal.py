@@ -24,11 +24,13 @@ class Journal:
         kept = [header, *(json.dumps(pair) for pair in self.values.items())]
         path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
-    def add(self, key: str, value: Any) -> None:
-        """Keep a value that JSON can hold, at once."""
-        self.values[key] = value
+    def add(self, key: str, value: Any) -> Any:
+        """Keep a value that JSON can hold, at once; returns what another start will read."""
+        line = json.dumps([key, value], allow_nan=False)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([key, value]) + "\n")
+            file.write(f"{line}\n")
+        self.values[key] = json.loads(line)[1]
+        return self.values[key]
 
     def delete(self) -> None:
         """The work is done."""

@@ -1,201 +1,224 @@
-"""An evaluation on paper: one table for people, one JSON file for programs, both whole or not there."""
+"""An evaluation on paper: tables and pictures for people, numbers for programs, each file whole or not there."""
 
+import dataclasses
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict
-from importlib import metadata
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from opensam.config import Config
-from opensam.eval.metrics import MethodScores
 from opensam.files import replacing
 
-# Score -> heading of its column, in the order of the table, and the decimals to show.
-COLUMNS = {
-    "iou@1": ("1 click", 3),
-    "iou@2": ("2 clicks", 3),
-    "iou@3": ("3 clicks", 3),
-    "iou@5": ("5 clicks", 3),
-    "iou@9": ("9 clicks", 3),
-    "oracle@1": ("1 click, best of 3", 3),
-    "box": ("box", 3),
-    "noc@85": ("NoC@85", 2),
-    "noc@90": ("NoC@90", 2),
-}
-PACKAGES = ("torch", "numpy", "opencv-python-headless", "pillow", "safetensors")
+Cell = str | int | float | None
 
 
-def run_facts(device: str, seed: int) -> dict[str, Any]:
-    """What a number depends on beside its config: commit, versions, machine, threads, device, seed."""
-    return {
-        "commit": commit_of(Path(__file__)),
-        "versions": {
-            "opensam": _version("opensam"),
-            "python": platform.python_version(),
-            **{package: _version(package) for package in PACKAGES},
-        },
-        "machine": {
-            "platform": platform.platform(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-        },
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
-        "seed": seed,
-    }
+@dataclass(frozen=True)
+class Table:
+    """Rows under heads; the first column names the row, the others hold numbers or words.
 
-
-def commit_of(file: Path) -> str | None:
-    """The commit of the checkout that tracks a file, -dirty if that was changed; None if none does."""
-    # An installed package may lie below somebody else's checkout, which does not track it.
-    if _git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
-        return None
-    return _git(file.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-
-
-def markdown_table(methods: Sequence[MethodScores]) -> str:
-    """Methods side by side: a row per data set, and their mean as the last row.
-
-    A score that several methods have carries their names.
+    Attributes:
+        title: what it shows, in a few words.
+        heads: of the columns.
+        rows: a cell per head. None is shown as nothing: not measured, or not published.
+        decimals: of the floats of each column but the first; one number holds for all of them.
+        note: what a reader must know to read it.
 
     Raises:
-        ValueError: there is no method or no data set, or the methods did not run on the same masks.
+        ValueError: a row has more or fewer cells than there are heads.
     """
-    _check_comparable(methods)
-    columns = _columns(methods)
-    datasets = methods[0].datasets
-    rows = []
-    for name, one in datasets.items():
-        values = [_cell(score, method.datasets[name].scores) for _, score, method in columns]
-        rows.append([name, str(one.images), str(one.masks), *values])
-    images, masks = (sum(getattr(one, what) for one in datasets.values()) for what in ("images", "masks"))
-    means = [_cell(score, method.mean) for _, score, method in columns]
-    rows.append([f"mean of {len(datasets)} data sets", str(images), str(masks), *means])
-    return _as_table(["data set", "images", "masks", *(title for title, _, _ in columns)], rows)
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    decimals: int | tuple[int, ...] = 3
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.heads):
+                raise ValueError(f"expected {len(self.heads)} cells under {self.heads}, got {row}")
+
+    def texts(self) -> list[list[str]]:
+        """The rows as they are shown."""
+        columns = len(self.heads) - 1
+        decimals = (self.decimals,) * columns if isinstance(self.decimals, int) else self.decimals
+        return [
+            [_shown(row[0], 0), *(_shown(cell, places) for cell, places in zip(row[1:], decimals, strict=True))]
+            for row in self.rows
+        ]
+
+    def markdown(self) -> str:
+        """The table alone, a line each."""
+        lines = [list(self.heads), ["---", *["---:"] * (len(self.heads) - 1)], *self.texts()]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def size_table(methods: Sequence[MethodScores]) -> str:
-    """Methods side by side by the size of the mask: a row per size, with means over its masks.
+@dataclass(frozen=True)
+class Figure:
+    """A plot, or a sheet of examples.
+
+    Attributes:
+        file: its name in the folder of the report, or in a folder there.
+        caption: what to see in it.
+    """
+
+    file: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A number that stands for an evaluation.
+
+    Attributes:
+        score: its name.
+        measured: what came out; None: it could not be measured.
+        paper: what the paper has for SAM with ViT-H, on its data; None: nothing comparable.
+        baseline: the best of the other methods on the same data, and which that is; "" if there is none.
+    """
+
+    score: str
+    measured: float | None
+    paper: float | None = None
+    baseline: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one evaluation has found.
+
+    Attributes:
+        name: of the evaluation and of its files.
+        title: for people.
+        tables: the main one first.
+        results: the numbers of the tables and more, unrounded, as JSON can hold them.
+        config: of the evaluation, as JSON can hold it.
+        facts: see `opensam.eval.facts.run_facts`, and whatever else the numbers depend on, such as the model.
+        notes: sentences on how to read the numbers.
+        figures: in the order in which they should be looked at.
+        skipped: pictures that could not be used, with the reason.
+        headlines: the one to three numbers that a summary of several evaluations shows.
+    """
+
+    name: str
+    title: str
+    tables: tuple[Table, ...]
+    results: dict[str, Any]
+    config: dict[str, Any]
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    skipped: dict[str, str] = field(default_factory=dict)
+    headlines: tuple[Headline, ...] = ()
+
+    def markdown(self) -> str:
+        """The page: tables, notes, figures, and under which conditions."""
+        parts = [f"# {self.title}\n"]
+        parts += [
+            f"## {one.title}\n\n{one.markdown()}" + (f"\n{one.note}\n" if one.note else "") for one in self.tables
+        ]
+        parts += [f"{note}\n" for note in self.notes]
+        parts += [f"![{figure.caption}]({figure.file})\n\n{figure.caption}\n" for figure in self.figures]
+        if self.skipped:
+            lines = [f"- {name}: {reason}" for name, reason in self.skipped.items()]
+            parts.append("\n".join([f"## Left out: {len(self.skipped)} pictures\n", *lines]) + "\n")
+        parts.append("\n".join(["## Conditions\n", *conditions(self.facts)]) + "\n")
+        return "\n".join(parts)
+
+    def json(self) -> dict[str, Any]:
+        """All of it; the conditions stand beside the rest."""
+        page = asdict(self)
+        return {"evaluation": page.pop("name"), **page.pop("facts"), **page}
+
+
+def read_report(path: Path) -> Report:
+    """A report that `write_report` wrote as JSON.
 
     Raises:
-        ValueError: as `markdown_table`.
+        ValueError: it is none.
     """
-    _check_comparable(methods)
-    columns, rows = _columns(methods), []
-    for number, size in enumerate(methods[0].sizes):
-        values = [_cell(score, method.sizes[number].scores) for _, score, method in columns]
-        rows.append([f"up to {100 * size.up_to:g} % of the picture", str(size.masks), *values])
-    return _as_table(["size of the mask", "masks", *(title for title, _, _ in columns)], rows)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        fields = {one.name for one in dataclasses.fields(Report)}
+        page = {key: value for key, value in content.items() if key in fields}
+        page |= {
+            "tables": tuple(_read_table(one) for one in page["tables"]),
+            "notes": tuple(page["notes"]),
+            "figures": tuple(Figure(**one) for one in page["figures"]),
+            "headlines": tuple(Headline(**one) for one in page["headlines"]),
+            "facts": {key: value for key, value in content.items() if key not in {*fields, "evaluation"}},
+        }
+        return Report(name=content["evaluation"], **page)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"expected the report of an evaluation in {path}, got something else: {error!r}") from None
 
 
-def write_report(
-    folder: Path, methods: Sequence[MethodScores], config: Config, facts: dict[str, Any]
-) -> tuple[Path, Path]:
-    """Write `clicks.md` and `clicks.json`.
+def _read_table(one: dict[str, Any]) -> Table:
+    decimals = one["decimals"]
+    rows = tuple(tuple(row) for row in one["rows"])
+    return Table(
+        one["title"], tuple(one["heads"]), rows, decimals if isinstance(decimals, int) else tuple(decimals), one["note"]
+    )
+
+
+def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
+    """Write `NAME.md` and `NAME.json`; the figures are there already.
 
     Args:
         folder: made if it is missing.
-        methods: to be compared, ours first.
-        config: of the evaluation.
-        facts: see `run_facts`, and whatever else the reader should know, such as the checkpoint.
+        report: what to write.
 
     Returns:
         The two paths.
-
-    Raises:
-        ValueError: the methods cannot be compared; nothing is written then.
     """
-    tables = (
-        f"{markdown_table(methods)}\nMeans over the masks of a size, all data sets together:\n\n{size_table(methods)}"
-    )
-    speeds = [f"{method.method} {method.images_per_second:.2f} images/s" for method in methods]
-    conditions = [f"{name}: {_as_text(value)}" for name, value in facts.items()]
-    note = "IoU: mean over the masks of a data set. NoC: clicks to that IoU (%), 20 if it is never reached."
-    text = "\n".join([tables, note, "", *(f"- {line}" for line in [*speeds, *conditions])]) + "\n"
-    content = {
-        "config": config.model_dump(mode="json"),
-        **facts,
-        "methods": {method.method: _as_json(method) for method in methods},
-    }
     folder.mkdir(parents=True, exist_ok=True)
-    markdown, machine = folder / "clicks.md", folder / "clicks.json"
-    _write(markdown, text)
-    _write(machine, json.dumps(content, indent=2) + "\n")
+    markdown, machine = folder / f"{report.name}.md", folder / f"{report.name}.json"
+    # A NaN would be no JSON: an evaluation without a value has None.
+    text = json.dumps(report.json(), indent=2, allow_nan=False) + "\n"
+    for path, content in ((markdown, report.markdown()), (machine, text)):
+        with replacing(path) as temporary:
+            temporary.write_text(content, encoding="utf-8")
     return markdown, machine
 
 
-def _check_comparable(methods: Sequence[MethodScores]) -> None:
-    if not methods or not methods[0].datasets:
-        raise ValueError("a report expects at least one method on one data set, got none.")
-    asked = [{name: one.masks for name, one in method.datasets.items()} for method in methods]
-    if any(other != asked[0] for other in asked):
-        raise ValueError(f"a report expects methods that ran on the same masks, got {asked}; use one config for all.")
+def headline_table(reports: Sequence[Report]) -> Table:
+    """The numbers that stand for several evaluations, a row each."""
+    rows: list[tuple[Cell, ...]] = [
+        (f"{report.title}: {line.score}", line.measured, line.paper, line.baseline)
+        for report in reports
+        for line in report.headlines
+    ]
+    note = (
+        "The paper's numbers are of SAM with ViT-H on the paper's data, which this data is not unless it is named so."
+    )
+    return Table("Summary", ("score", "measured", "paper", "baseline here"), tuple(rows), 3, note)
 
 
-def _columns(methods: Sequence[MethodScores]) -> list[tuple[str, str, MethodScores]]:
-    """The columns of scores: heading, score and the method that has it."""
-    columns = []
-    for score, (title, _) in COLUMNS.items():
-        owners = [method for method in methods if score in method.mean]
-        columns += [(f"{owner.method}: {title}" if len(owners) > 1 else title, score, owner) for owner in owners]
-    return columns
+def conditions(facts: dict[str, Any]) -> list[str]:
+    """What a number depends on, a line each."""
+    return [f"- {name}: {_as_text(value)}" for name, value in facts.items()]
 
 
-def _as_table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def mean_row(name: str, rows: Sequence[Sequence[Cell]]) -> tuple[Cell, ...]:
+    """A last row: the mean of the floats of each column that has only those, the sum of integers, else nothing."""
+    columns: list[Cell] = []
+    for column in zip(*(row[1:] for row in rows), strict=True):
+        if all(isinstance(cell, int) for cell in column):
+            columns.append(sum(cell for cell in column if isinstance(cell, int)))
+        elif all(isinstance(cell, float) for cell in column):
+            columns.append(sum(cell for cell in column if isinstance(cell, float)) / len(column))
+        else:
+            columns.append(None)
+    return (name, *columns)
 
 
-def _cell(score: str, scores: dict[str, float]) -> str:
-    return f"{scores[score]:.{COLUMNS[score][1]}f}"
-
-
-def _as_json(method: MethodScores) -> dict[str, Any]:
-    return {
-        "mean": method.mean,
-        "images_per_second": method.images_per_second,
-        "datasets": {name: asdict(one) for name, one in method.datasets.items()},
-        "sizes": [asdict(one) for one in method.sizes],
-    }
+def _shown(cell: Cell, decimals: int) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:.{decimals}f}" if isinstance(cell, float) else str(cell)
 
 
 def _as_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {inner}" for key, inner in value.items())
     return str(value)
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
-    except OSError:  # no git on this machine
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    """The name of the processor, where Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -14,7 +14,7 @@ from opensam.config import write_run_json
 from opensam.data.mixture import Mixture, open_mixture
 from opensam.data.pictures import PictureSource
 from opensam.data.specs import open_pictures
-from opensam.eval.report import run_facts
+from opensam.eval.facts import run_facts
 from opensam.models import checkpoints, zoo
 from opensam.models.recomputation import set_recomputation
 from opensam.models.regularisation import set_regularisation

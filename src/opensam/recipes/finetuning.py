@@ -29,7 +29,7 @@ from opensam.data.mixture import Mixture, checked
 from opensam.data.samples import AugmentConfig
 from opensam.data.selection import Subset, evenly, hold_out, keep_categories, usable, write_split
 from opensam.data.specs import open_datasets, parse
-from opensam.eval.report import run_facts
+from opensam.eval.facts import run_facts
 from opensam.files import replacing
 from opensam.models import checkpoints, zoo
 from opensam.models.lora import add_lora, merge_lora

@@ -32,7 +32,7 @@ from opensam import image
 from opensam.amg import AmgConfig, MaskGenerator
 from opensam.amg.tiles import TilesConfig, generate_tiled
 from opensam.config import Config, write_run_json
-from opensam.eval.report import run_facts
+from opensam.eval.facts import run_facts
 from opensam.models import zoo
 from opensam.precision import Precision, compute_type
 from opensam.predictor import Predictor

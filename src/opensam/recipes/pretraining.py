@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from opensam.config import write_run_json
 from opensam.data.pictures import PictureSource
 from opensam.data.specs import open_pictures
-from opensam.eval.report import run_facts
+from opensam.eval.facts import run_facts
 from opensam.models import checkpoints
 from opensam.models.mae import MaeConfig, MaskedAutoencoder
 from opensam.models.recomputation import set_recomputation

@@ -14,7 +14,7 @@ from opensam import distributed
 from opensam.config import write_run_json
 from opensam.data.mixture import Mixture, open_mixture
 from opensam.data.samples import Batch, make_batch
-from opensam.eval.report import run_facts
+from opensam.eval.facts import run_facts
 from opensam.files import replacing
 from opensam.models import checkpoints, zoo
 from opensam.models.depth import encoder_layers, layer_of
