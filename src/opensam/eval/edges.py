@@ -163,15 +163,27 @@ def thin_edges(edges: Edges) -> Edges:
     down2, mixed = np.gradient(down)[0], np.gradient(across)[0]
     across2 = np.gradient(across)[1]
     normal = np.arctan(down2 * np.sign(-mixed) / (across2 + np.float32(1e-5)))
+    return keep_ridges(smooth, normal)
+
+
+def keep_ridges(edges: Edges, normal: NDArray[np.floating]) -> Edges:
+    """A map of edges without the pixels that are weaker than a neighbour across the edge.
+
+    Args:
+        edges: (H, W).
+        normal: (H, W) the angle at which the edge is crossed, in radians from the x axis towards the y axis.
+
+    Returns:
+        (H, W), 0 where an edge is not the strongest.
+    """
     rows, columns = np.indices(edges.shape, dtype=np.float32)
+    across, down = np.cos(normal).astype(np.float32), np.sin(normal).astype(np.float32)
     stays = np.ones(edges.shape, dtype=np.bool_)
     for side in (-1, 1):
-        x, y = columns + side * np.cos(normal), rows + side * np.sin(normal)
-        neighbour = cv2.remap(
-            smooth, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        stays &= smooth * np.float32(_TOLERANCE) >= neighbour
-    return np.where(stays, smooth, np.float32(0))
+        x, y = columns + side * across, rows + side * down
+        neighbour = cv2.remap(edges, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        stays &= edges * np.float32(_TOLERANCE) >= neighbour
+    return np.where(stays, edges, np.float32(0))
 
 
 def _triangle(values: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
