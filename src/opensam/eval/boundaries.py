@@ -118,6 +118,23 @@ def count_matches(
     }
 
 
+def count_agreement(boundaries: NDArray[np.bool_], max_distance: float = MAX_DISTANCE) -> Counts:
+    """Match what each annotator drew with what the others drew: how good people are, at one threshold.
+
+    Args:
+        boundaries: (A, H, W) bool; with fewer than two annotators nothing is counted.
+        max_distance: see `MAX_DISTANCE`.
+    """
+    total: Counts = {"annotated": 0, "recalled": [0], "predicted": [0], "right": [0]}
+    for one in range(len(boundaries) if len(boundaries) > 1 else 0):
+        edges, others = boundaries[one].astype(np.float32), np.delete(boundaries, one, axis=0)
+        counts = count_matches(edges, others, 1, max_distance)
+        total["annotated"] += counts["annotated"]
+        for name in ("recalled", "predicted", "right"):
+            total[name] = [total[name][0] + counts[name][0]]
+    return total
+
+
 def thin(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Lines of one pixel where there were thicker ones: `bwmorph(mask, 'thin', Inf)` of MATLAB.
 
@@ -132,7 +149,7 @@ def thin(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         before = pixels
         for stays in _STAYS:
             code = cv2.filter2D(pixels, -1, _CODE, borderType=cv2.BORDER_CONSTANT)
-            pixels = pixels & cv2.LUT(code, stays)
+            pixels = pixels & np.asarray(cv2.LUT(code, stays), dtype=np.uint8)
         if np.array_equal(pixels, before):
             return pixels.astype(np.bool_)
 
@@ -188,10 +205,12 @@ class _Pairs:
         usable = there[self.targets]
         number, source, sink = len(part), drawn + len(part), drawn + len(part) + 1
         # Rows of the graph: the annotator's pixels, those of the map, the source, the sink.
-        arcs = [np.bincount(self.sources[usable], minlength=drawn), np.ones(number), [drawn, 0]]
+        arcs = np.ones(sink + 1, dtype=np.int32)
+        arcs[:drawn] = np.bincount(self.sources[usable], minlength=drawn)
+        arcs[source:] = drawn, 0
+        starts = np.concatenate([[0], np.cumsum(arcs)], dtype=np.int32)
         ends = [drawn + places[self.targets[usable]], np.full(number, sink), np.arange(drawn)]
-        starts = np.concatenate([[0], np.cumsum(np.concatenate(arcs))]).astype(np.int32)
-        heads = np.concatenate(ends).astype(np.int32)
+        heads = np.concatenate(ends, dtype=np.int32)
         graph = csr_array((np.ones(len(heads), np.int32), heads, starts), shape=(sink + 1, sink + 1))
         flow = maximum_flow(graph, source, sink).flow
         arrived = np.zeros(number, dtype=np.bool_)
@@ -218,17 +237,17 @@ def summarise(counts: Sequence[Counts]) -> BoundaryScores:
     at = thresholds(sizes.pop())
     tables = np.array([[one["recalled"], one["right"], one["predicted"]] for one in counts], dtype=np.int64)
     annotated = np.array([one["annotated"] for one in counts], dtype=np.int64)
-    recalls, precisions = _curve(*tables.sum(axis=0), annotated.sum())
+    recalls, precisions = _curve(tables.sum(axis=0), annotated.sum())
     ods, recall, precision, threshold = _best(recalls, precisions, at)
     chosen, best_f = [], []
     for table, total in zip(tables, annotated, strict=True):
-        own_recalls, own_precisions = _curve(*table, total)
+        own_recalls, own_precisions = _curve(table, total)
         chosen.append(table[:, int(_f(own_recalls, own_precisions).argmax())])
         best_f.append(_best(own_recalls, own_precisions, at)[0])
     sums = np.sum(chosen, axis=0)
     return BoundaryScores(
         ods=ods,
-        ois=float(_f(*_curve(*sums, annotated.sum()))),
+        ois=float(_f(*_curve(sums, annotated.sum()))),
         ap=_average_precision(recalls, precisions),
         r50=_recall_at_half(recalls, precisions),
         threshold=threshold,
@@ -240,9 +259,10 @@ def summarise(counts: Sequence[Counts]) -> BoundaryScores:
     )
 
 
-def _curve(recalled: Ints, right: Ints, predicted: Ints, annotated: Ints) -> tuple[Floats, Floats]:
-    """Recall and precision from counts."""
-    return recalled / np.maximum(annotated, _TINY), right / np.maximum(predicted, _TINY)
+def _curve(table: Ints, annotated: int) -> tuple[Floats, Floats]:
+    """Recall and precision from rows of what was recalled, right and predicted."""
+    recalled, right, predicted = table
+    return recalled / max(annotated, _TINY), right / np.maximum(predicted, _TINY)
 
 
 def _f(recall: Floats, precision: Floats) -> Floats:

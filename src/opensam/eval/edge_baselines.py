@@ -53,7 +53,8 @@ def sobel_edges(picture: Rgb) -> Edges:
     across = cv2.Sobel(grey, cv2.CV_32F, 1, 0, borderType=cv2.BORDER_REPLICATE)
     down = cv2.Sobel(grey, cv2.CV_32F, 0, 1, borderType=cv2.BORDER_REPLICATE)
     # The longest gradient: a corner of which three quarters are black or white.
-    return keep_ridges(np.hypot(across, down) / np.float32(np.sqrt(18)), np.arctan2(down, across))
+    magnitude = np.asarray(np.hypot(across, down) / np.float32(np.sqrt(18)), dtype=np.float32)
+    return keep_ridges(magnitude, np.arctan2(down, across))
 
 
 def _grey(picture: Rgb) -> Edges:
