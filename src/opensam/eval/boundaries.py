@@ -95,7 +95,8 @@ def count_matches(
         ValueError: no annotator, sizes that differ, or values outside [0, 1].
     """
     _check(edges, boundaries)
-    maps = [thin(edges >= threshold) for threshold in thresholds(number)]
+    # A Python number is compared in the precision of the map: a value that was meant to be on a threshold is.
+    maps = [thin(edges >= threshold) for threshold in thresholds(number).tolist()]
     numbers = np.flatnonzero(np.logical_or.reduce(maps))  # of the pixels that any of them has
     rows = np.full(edges.size, -1)
     rows[numbers] = np.arange(len(numbers))

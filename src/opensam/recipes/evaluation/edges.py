@@ -84,6 +84,7 @@ def edges(
         folder.mkdir(parents=True, exist_ok=True)
         ours, start = session.facts["model"], partial(_from_model, data, config, folder, choice)
     measured = {ours: session.measure(ours, items, start)}
+    items = list(measured[ours].values)  # all methods on the same pictures
     for name in baselines:
         title, find = BASELINES[name]
         measured[title] = session.measure(title, items, partial(_from_pictures, data, config, find))
@@ -91,7 +92,7 @@ def edges(
         measured[PEOPLE] = session.measure(PEOPLE, items, partial(_from_people, data, config))
     scores = {name: summarise(list(one.values.values())) for name, one in measured.items()}
     draw_curves(setting.out / CURVES, scores)
-    draw_sheet(setting.out / SHEET, data, folder, list(measured[ours].values), scores[ours].best_f)
+    draw_sheet(setting.out / SHEET, data, folder, items, scores[ours].best_f)
     report = _report(session, config, scores, ours)
     session.finish(report)
     return report
@@ -151,7 +152,7 @@ def _report(session: Session, config: BenchmarkConfig, scores: dict[str, Boundar
             f"{len(best.best_f)} pictures, {config.thresholds} thresholds, pixels matched within "
             f"{config.max_distance:g} of the diagonal. ODS of {ours} is at threshold {best.threshold:.3f}, precision "
             f"{best.precision:.3f}, recall {best.recall:.3f}.",
-            "Recall is that of the original benchmark exactly; precision may be up to 1 % of its value higher.",
+            "Recall is that of the original benchmark; precision may be off by up to 1 % of its value.",
         ),
         figures=(
             Figure(CURVES, "Precision and recall; the grey lines have the F-measure written at their ends."),
