@@ -6,6 +6,7 @@ A command lives in a module of its own; here they get their names.
 import typer
 
 from opensam.cli.evaluate.clicks import clicks
+from opensam.cli.evaluate.edges import edges
 from opensam.cli.evaluate.fairness import fairness
 from opensam.cli.evaluate.geography import geography
 from opensam.cli.evaluate.human import human
@@ -18,6 +19,7 @@ evaluations = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Measure a model against masks that are known."
 )
 evaluations.command(epilog=EPILOG)(clicks)
+evaluations.command(epilog=EPILOG)(edges)
 evaluations.command(epilog=EPILOG)(instances)
 evaluations.command(epilog=EPILOG)(proposals)
 evaluations.command(epilog=EPILOG)(text)
