@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "opensam"
 
 FLOORS = {
     -1: {"files", "rle"},
-    0: {"config", "geometry", "masks", "image", "precision"},
+    0: {"config", "geometry", "masks", "image", "precision", "threads"},
     1: {"prompts", "records"},
     2: {"models", "data", "interaction", "distributed"},
     3: {"predictor", "train", "export"},

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -5,8 +7,9 @@ from oracle import Blobs
 
 from opensam.amg import AmgConfig
 from opensam.amg.candidates import _Crop
-from opensam.geometry import Resize
+from opensam.geometry import Resize, point_grid
 from opensam.masks import stability_score
+from opensam.models.inference import for_inference
 from opensam.prompts import Prompts
 
 
@@ -47,3 +50,30 @@ def test_clicks_are_in_pixels_of_the_picture_and_float32_for_the_model():
     assert seen[0].dtype == torch.float32
     assert {one.point for one in found} == {(94.0, 100.0)}
     assert {one.crop_box for one in found} == {(30, 50, 158, 150)}
+
+
+@pytest.mark.parametrize("object_aware", [False, True])
+def test_the_number_of_threads_changes_no_bit(make_sam, object_aware, monkeypatch):
+    fast, size, seen = for_inference(make_sam(0)), (200, 250), set()
+    attend = fast.attend
+
+    def seeing(*given, **named):
+        seen.add((threading.get_ident() == main, torch.get_num_threads()))
+        return attend(*given, **named)
+
+    main = threading.get_ident()
+    monkeypatch.setattr(fast, "attend", seeing)
+    embeddings = torch.randn(1, 256, 16, 16, generator=torch.Generator().manual_seed(0))
+    crop = _Crop(fast, embeddings, Resize(size, 256), (0, 0, size[1], size[0]), size)
+    config = AmgConfig(pred_iou_thresh=-9, stability_score_thresh=0.3, object_aware=object_aware)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            new = crop.segment(point_grid(5) * (250, 200), config)
+            found.append([(one.edges.tolist(), one.predicted_iou, one.stability_score, one.point) for one in new])
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
+    assert len(found[0]) > 20
+    assert seen == {(True, 1), (False, 1)}

@@ -1,5 +1,8 @@
 """The fast decoder answers as the plain one, which is the oracle."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import Tensor
@@ -178,5 +181,16 @@ def test_the_plain_decoder_stays_trainable_and_the_fast_one_keeps_no_gradients()
 
 def test_what_waits_for_masks_holds_no_projections_of_the_image() -> None:
     attended = FastMaskDecoder(decoder(), torch.float64).attend(**ask(mask_input=True), multimask_output=True)
-    for _, upscaled, _ in attended.images:
+    for _, upscaled, _ in attended.image_tokens:
         assert upscaled.untyped_storage().nbytes() == upscaled.numel() * upscaled.element_size()
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])
+def test_a_copy_answers_the_same_and_has_the_keys_of_the_plain_decoder(again) -> None:
+    plain, given = decoder(), ask()
+    fast = FastMaskDecoder(plain, torch.float64)
+    expected = fast(**given, multimask_output=True)
+    copied = again(fast)
+    for one, other in zip(copied(**given, multimask_output=True), expected, strict=True):
+        assert torch.equal(one, other)
+    assert copied.state_dict().keys() == plain.state_dict().keys()

@@ -3,7 +3,8 @@
 Every filter comes as early as its question can be answered: predicted IoU before there is a mask; stability first on
 the decoder's grid, where most failures are plain; exact stability and the mask itself only in the part of the picture
 that the mask can reach, one mask at a time. What stays of a mask are its edges (`edges`). So memory is that of
-decoding `PROMPTS_AT_ONCE` prompts, however large the picture.
+decoding `PROMPTS_AT_ONCE` prompts, however large the picture; on a processor that for each thread of torch, as every
+thread decodes prompts of its own (`threads`). The masks do not depend on their number.
 
 Letters: N points, P prompts, K masks, (h, w) the grid of a low-resolution mask.
 """
@@ -27,10 +28,12 @@ from opensam.models.sam import Sam
 from opensam.predictor import Predictor
 from opensam.prompts import FOREGROUND, Prompts
 from opensam.rle import join_edges
+from opensam.threads import side_by_side
 
-# Prompts decoded at once on a processor, where more gain nothing, and everywhere if `object_aware`: there the result
-# depends on it.
+# Prompts that one thread of a processor decodes at once; more gain nothing. If `object_aware`, after so many the points
+# that have become needless go, so that the result depends on it; on a processor threads share them in groups.
 PROMPTS_AT_ONCE = 16
+GROUP = 4
 # A logit of the picture is a mean of logits of the grid, up to rounding.
 ROUNDING = 1e-3
 # If `object_aware`, a point is left out when the masks of so many other clicks lie over it. One is too few: of several
@@ -96,13 +99,20 @@ class _Crop:
     def segment(self, points: NDArray[np.float64], config: AmgConfig) -> list[Candidate]:
         """Masks for clicks on points (N, 2), (x, y) in pixels of the crop."""
         order = coarse_to_fine(points / self.resize.original_size[::-1]) if config.object_aware else range(len(points))
-        fixed = config.object_aware or self.sam.device.type == "cpu"
+        on_cpu = self.sam.device.type == "cpu"
+        fixed = config.object_aware or on_cpu
         at_once = min(config.points_per_batch, PROMPTS_AT_ONCE) if fixed else config.points_per_batch
+        group = min(at_once, GROUP) if config.object_aware and on_cpu else at_once
         found: list[Candidate] = []
         left, covers = np.array(order, dtype=np.int64), np.zeros(len(points), dtype=np.int64)
+
+        def decode(numbers: NDArray[np.int64]) -> list[Candidate]:
+            return list(self._decode(points[numbers], config))
+
         while len(left):
-            numbers, left = left[:at_once], left[at_once:]
-            new = list(self._decode(points[numbers], config))
+            numbers, left = np.split(left, [at_once if config.object_aware else len(left)])
+            groups = np.split(numbers, range(group, len(numbers), group))
+            new = [one for of_group in side_by_side(decode, groups, self.sam.device) for one in of_group]
             found += new
             if config.object_aware:
                 covers += self._covers(points, _smallest(new))

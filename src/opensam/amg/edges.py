@@ -5,6 +5,7 @@ COCO's encoding. `edges` are the numbers at which a mask begins, ends, begins ag
 number of them. `opensam.rle` joins and encodes them.
 """
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,9 +17,13 @@ Edges = NDArray[np.int64]
 
 def find_edges(mask: Mask, x0: int, y0: int, height: int) -> Edges:
     """The edges of a mask (h, w) whose first pixel is pixel (x0, y0) of a picture of this height."""
-    framed = np.zeros((mask.shape[1], mask.shape[0] + 2), dtype=np.bool_)
-    framed[:, 1:-1] = mask.T
-    columns, rows = np.nonzero(framed[:, 1:] != framed[:, :-1])
+    h, w = mask.shape
+    if not mask.size:
+        return np.zeros(0, dtype=np.int64)
+    framed = np.zeros((h + 2, w), dtype=np.uint8)  # nothing above and below: no run goes on in the next column
+    framed[1:-1] = mask
+    pixels = cv2.transpose(framed).reshape(-1)  # the transposed copy of numpy takes five times as long
+    columns, rows = np.divmod(np.flatnonzero(pixels[1:] != pixels[:-1]), h + 2)
     return join_edges([(columns + x0) * height + rows + y0])
 
 

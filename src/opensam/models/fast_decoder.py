@@ -57,26 +57,11 @@ class PromptSide:
         return self.rows[prompts, : self.vectors.shape[1]], self.vectors[prompts], self.scale[prompts]
 
 
-@dataclass(frozen=True)
-class FastAttended:
-    """The `Attended` of the fast decoder.
-
-    Attributes:
-        iou_predictions: (P, C), not bounded to [0, 1].
-        mask_tokens: (P, C, dim).
-        images: for each image the numbers of its prompts, its upscaled tokens, and what its prompts add.
-        grid: (h, w).
-        outputs: which mask tokens of the decoder the C masks come from.
-    """
-
-    iou_predictions: Tensor
-    mask_tokens: Tensor
-    images: list[tuple[Tensor, Tensor, PromptSide]]
-    grid: tuple[int, int]
-    outputs: range
+# For each image the numbers of its prompts, its upscaled tokens, and what its prompts add.
+Sides = list[tuple[Tensor, Tensor, PromptSide]]
 
 
-class FastMaskDecoder(nn.Module):
+class FastMaskDecoder(MaskDecoder):
     """A `MaskDecoder` for inference: the same arguments and answers, without gradients.
 
     It keeps what it made of the last image (about 50 MB for 64 x 64 tokens in float32) for the next click. An image
@@ -100,15 +85,12 @@ class FastMaskDecoder(nn.Module):
     second_bias: Tensor
 
     def __init__(self, decoder: MaskDecoder, dtype: torch.dtype = torch.float32) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # the parts are those of the copy
         # A copy, 16 MB: the parts are made to hold still, which must not happen to a model in training.
         decoder = copy.deepcopy(decoder).to(torch.promote_types(dtype, torch.float32)).requires_grad_(False).eval()
         self.dtype = dtype
-        self.transformer = decoder.transformer
-        self.iou_token, self.mask_tokens = decoder.iou_token, decoder.mask_tokens
-        self.output_upscaling = decoder.output_upscaling
-        self.output_hypernetworks_mlps = decoder.output_hypernetworks_mlps
-        self.iou_prediction_head = decoder.iou_prediction_head
+        for name, part in decoder.named_children():
+            self.add_module(name, part)
         self.heads = decoder.transformer.final_attn_token_to_image.num_heads
         width = decoder.transformer.final_attn_token_to_image.k_proj.out_features
         self.sizes = []  # the parts of `image_matrix`
@@ -120,69 +102,34 @@ class FastMaskDecoder(nn.Module):
         self._last_image: ImageSide | None = None
         self._last_code: tuple[Tensor, Tensor] | None = None
 
-    def forward(
-        self,
-        image_embeddings: Tensor,
-        image_pe: Tensor,
-        sparse_prompt_embeddings: Tensor,
-        dense_prompt_embeddings: Tensor,
-        image_index: Tensor | None,
-        multimask_output: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """As `MaskDecoder.forward`."""
-        attended = self.attend(
-            image_embeddings,
-            image_pe,
-            sparse_prompt_embeddings,
-            dense_prompt_embeddings,
-            image_index,
-            multimask_output,
-        )
-        return self.masks(attended), attended.iou_predictions
-
     @torch.no_grad()
-    def attend(
+    def _attend(
         self,
+        tokens: Tensor,
         image_embeddings: Tensor,
         image_pe: Tensor,
-        sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
         image_index: Tensor | None,
-        multimask_output: bool,
-    ) -> FastAttended:
-        """As `MaskDecoder.attend`."""
-        count, grid = len(sparse_prompt_embeddings), image_embeddings.shape[-2:]
-        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([output_tokens.expand(count, -1, -1), sparse_prompt_embeddings], dim=1)
+    ) -> tuple[Tensor, Sides]:
+        count = len(tokens)
         index = tokens.new_zeros(count, dtype=torch.int64) if image_index is None else image_index
         # Without a mask prompt the dense embedding is one vector, expanded over prompts and grid.
         of_prompt, *of_cell = (dense_prompt_embeddings.stride(axis) for axis in (0, 2, 3))
         one_vector = not any(of_cell) and (of_prompt == 0 or count == 1)
-        answers, images = torch.empty_like(tokens), []
+        answers, images = torch.empty_like(tokens), Sides()
         for numbers in _by_image(index) if one_vector else torch.arange(count, device=index.device).split(1):
             source = image_embeddings[index[numbers[0]]] + dense_prompt_embeddings[numbers[0]]
             image = self._image_side(source.flatten(1).to(tokens.dtype), image_pe[0].flatten(1), keep=one_vector)
             answers[numbers], side = self._transform(tokens[numbers], image)
             images.append((numbers, image.upscaled, side))
-        outputs = range(1, self.mask_tokens.num_embeddings) if multimask_output else range(1)
-        return FastAttended(
-            iou_predictions=self.iou_prediction_head(answers[:, 0])[:, outputs.start : outputs.stop],
-            mask_tokens=answers[:, 1 + outputs.start : 1 + outputs.stop],
-            images=images,
-            grid=(grid[0], grid[1]),
-            outputs=outputs,
-        )
+        return answers, images
 
     @torch.no_grad()
-    def masks(self, attended: FastAttended, chosen: Tensor | None = None) -> Tensor:
-        """As `MaskDecoder.masks`."""
-        mask_tokens, (h, w) = attended.mask_tokens, attended.grid
-        chosen = torch.arange(len(mask_tokens), device=mask_tokens.device) if chosen is None else chosen
-        mask_tokens = mask_tokens[chosen]
-        networks = [self.output_hypernetworks_mlps[i] for i in attended.outputs]
-        hyper = torch.stack([network(mask_tokens[:, i]) for i, network in enumerate(networks)], dim=1).to(self.dtype)
-        masks = mask_tokens.new_empty(len(chosen), len(networks), 4 * h, 4 * w)
-        for numbers, upscaled, side in attended.images:
+    def _masks(self, images: Sides, chosen: Tensor | None, hyper: Tensor, grid: tuple[int, int]) -> Tensor:
+        (count, outputs, _), (h, w) = hyper.shape, grid
+        chosen = torch.arange(count, device=hyper.device) if chosen is None else chosen
+        masks, hyper = hyper.new_empty(count, outputs, 4 * h, 4 * w), hyper.to(self.dtype)
+        for numbers, upscaled, side in images:
             wanted, own = (chosen[:, None] == numbers).nonzero().unbind(1)
             for part in _chunks(len(wanted), masks):
                 which, at = _number(wanted[part]), _number(own[part])

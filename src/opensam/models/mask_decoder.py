@@ -4,6 +4,7 @@ Letters: B images, P prompts, T tokens, C masks per prompt, (h, w) the grid of i
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,14 +23,14 @@ class Attended:
     Attributes:
         iou_predictions: (P, C), not bounded to [0, 1].
         mask_tokens: (P, C, dim).
-        image_tokens: (P, h * w, dim).
+        image_tokens: (P, h * w, dim), or what stands for them in a decoder that never makes them.
         grid: (h, w).
         outputs: which mask tokens of the decoder the C masks come from.
     """
 
     iou_predictions: Tensor
     mask_tokens: Tensor
-    image_tokens: Tensor
+    image_tokens: Any
     grid: tuple[int, int]
     outputs: range
 
@@ -111,18 +112,16 @@ class MaskDecoder(nn.Module):
         multimask_output: bool,
     ) -> Attended:
         """The first half of `forward`, with its arguments: everything but the masks."""
-        count, grid = len(sparse_prompt_embeddings), image_embeddings.shape[-2:]
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([output_tokens.expand(count, -1, -1), sparse_prompt_embeddings], dim=1)
-        images = image_embeddings[:1] if image_index is None else image_embeddings[image_index]
-        image_tokens = (images + dense_prompt_embeddings).flatten(2).transpose(1, 2)
-        tokens, image_tokens = self.transformer(image_tokens, image_pe.flatten(2).transpose(1, 2), tokens)
+        output_tokens = output_tokens.expand(len(sparse_prompt_embeddings), -1, -1)
+        tokens = torch.cat([output_tokens, sparse_prompt_embeddings], dim=1)
+        tokens, image_tokens = self._attend(tokens, image_embeddings, image_pe, dense_prompt_embeddings, image_index)
         outputs = range(1, self.mask_tokens.num_embeddings) if multimask_output else range(1)
         return Attended(
             iou_predictions=self.iou_prediction_head(tokens[:, 0])[:, outputs.start : outputs.stop],
             mask_tokens=tokens[:, 1 + outputs.start : 1 + outputs.stop],
             image_tokens=image_tokens,
-            grid=(grid[0], grid[1]),
+            grid=(image_embeddings.shape[-2], image_embeddings.shape[-1]),
             outputs=outputs,
         )
 
@@ -136,19 +135,32 @@ class MaskDecoder(nn.Module):
         Returns:
             low_res_masks (K, C, 4h, 4w) logits.
         """
-        mask_tokens, image_tokens = attended.mask_tokens, attended.image_tokens
-        if chosen is not None:
-            mask_tokens, image_tokens = mask_tokens[chosen], image_tokens[chosen]
+        mask_tokens = attended.mask_tokens if chosen is None else attended.mask_tokens[chosen]
         networks = [self.output_hypernetworks_mlps[i] for i in attended.outputs]
         hyper = torch.stack([network(mask_tokens[:, i]) for i, network in enumerate(networks)], dim=1)
-        return self._masks(image_tokens, hyper, attended.grid)
+        return self._masks(attended.image_tokens, chosen, hyper, attended.grid)
 
-    def _masks(self, image_tokens: Tensor, hyper: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Upscale (P, h * w, dim) image tokens four times and project them on (P, C, dim / 8) -> (P, C, 4h, 4w).
+    def _attend(
+        self,
+        tokens: Tensor,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        dense_prompt_embeddings: Tensor,
+        image_index: Tensor | None,
+    ) -> tuple[Tensor, Any]:
+        """All tokens (P, T, dim) of P prompts -> what they are once they have seen the image, and `image_tokens`."""
+        images = image_embeddings[:1] if image_index is None else image_embeddings[image_index]
+        image_tokens = (images + dense_prompt_embeddings).flatten(2).transpose(1, 2)
+        tokens, image_tokens = self.transformer(image_tokens, image_pe.flatten(2).transpose(1, 2), tokens)
+        return tokens, image_tokens
+
+    def _masks(self, image_tokens: Any, chosen: Tensor | None, hyper: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Upscale image tokens of K chosen prompts four times and project them on (K, C, dim / 8) -> (K, C, 4h, 4w).
 
         A 2x2 transposed convolution with stride 2 turns each cell into its own 2x2 cells. So the whole upscaling is a
         matter of one image token, and only the finished masks are put in pixel order.
         """
+        image_tokens = image_tokens if chosen is None else image_tokens[chosen]
         first, norm, _, second, _ = self.output_upscaling
         if not isinstance(norm, LayerNorm2d):
             raise TypeError(f"expected a LayerNorm2d after the first upscaling, got {type(norm).__name__}")
