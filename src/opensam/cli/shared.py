@@ -37,6 +37,9 @@ EXTRAS = {
     "tensorboard": "train",
     "ray": "ray",
     "matplotlib": "eval",
+    "scipy": "eval",
+    "skimage": "eval",
+    "h5py": "eval",
     "transformers": "text",
 }
 

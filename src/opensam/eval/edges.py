@@ -174,7 +174,7 @@ def thin_edges(edges: Edges) -> Edges:
     down, across = np.gradient(_triangle(smooth, _NORMAL_RADIUS))
     down2, mixed = np.gradient(down)[0], np.gradient(across)[0]
     across2 = np.gradient(across)[1]
-    # The toolbox takes the sign of -mixed, which is 0 for edges that are exactly level: their normal came out level too.
+    # The toolbox takes the sign of -mixed, which is 0 for edges that are exactly level: their normal was level too.
     normal = np.arctan(np.where(mixed > 0, -down2, down2) / (across2 + np.float32(1e-5)))
     return keep_ridges(smooth, normal)
 

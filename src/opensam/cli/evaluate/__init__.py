@@ -12,6 +12,7 @@ from opensam.cli.evaluate.geography import geography
 from opensam.cli.evaluate.human import human
 from opensam.cli.evaluate.instances import instances
 from opensam.cli.evaluate.proposals import proposals
+from opensam.cli.evaluate.suite import suite
 from opensam.cli.evaluate.text import text
 from opensam.cli.shared import EPILOG
 
@@ -20,6 +21,10 @@ evaluations = typer.Typer(
 )
 evaluations.command(epilog=EPILOG)(clicks)
 evaluations.command(epilog=EPILOG)(edges)
-evaluations.command(epilog=EPILOG)(instances)
 evaluations.command(epilog=EPILOG)(proposals)
+evaluations.command(epilog=EPILOG)(instances)
 evaluations.command(epilog=EPILOG)(text)
+evaluations.command(epilog=EPILOG)(fairness)
+evaluations.command(epilog=EPILOG)(geography)
+evaluations.command(epilog=EPILOG)(human)
+evaluations.command("all", epilog=EPILOG)(suite)

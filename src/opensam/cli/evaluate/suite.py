@@ -74,6 +74,7 @@ def suite(
     from opensam.eval.report import headline_table
     from opensam.recipes.evaluation.suite import run_suite
 
+    _check_baselines(baseline or [])
     choice = choose(model, checkpoint, device, precision, image_size)
     limits = {"data": data, "max_images": max_images}
     parts = [
@@ -92,6 +93,14 @@ def suite(
     typer.echo("\n".join([*(f"left out {sentence}" for sentence in left_out), str(out / "report.html")]))
 
 
+def _check_baselines(names: list[str]) -> None:
+    from opensam.recipes.evaluation import clicks, edges
+
+    known = [*clicks.BASELINES, *edges.BASELINES, "none"]
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"expected a baseline, one of {', '.join(known)}, got {unknown[0]}")
+
+
 def _clicks(settings: dict[str, Any], baselines: list[str] | None, choice: "ModelChoice") -> "Part":
     from opensam.eval.single_point import ClicksConfig
     from opensam.recipes.evaluation import clicks
@@ -99,6 +108,17 @@ def _clicks(settings: dict[str, Any], baselines: list[str] | None, choice: "Mode
 
     chosen = list(clicks.BASELINES) if baselines is None else [one for one in baselines if one in clicks.BASELINES]
     return Part("clicks", partial(clicks.clicks, ClicksConfig.of(settings), choice, chosen))
+
+
+def _edges(bsds: Path | None, baselines: list[str] | None, max_images: int | None, choice: "ModelChoice") -> "Part":
+    from opensam.recipes.evaluation import edges
+    from opensam.recipes.evaluation.suite import Part
+
+    if bsds is None:
+        return Part("edges", None, "no --bsds was given")
+    chosen = list(edges.BASELINES) if baselines is None else [one for one in baselines if one in edges.BASELINES]
+    config = edges.BenchmarkConfig.of({"data": bsds, "max_images": max_images})
+    return Part("edges", partial(edges.edges, config, choice, chosen, True))
 
 
 def _proposals(settings: dict[str, Any], points_per_side: int, choice: "ModelChoice") -> "Part":
