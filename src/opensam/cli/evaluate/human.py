@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from opensam.cli.evaluate.shared import ImageSizeOption, SeedOption, choose, setting, show
+from opensam.cli.evaluate.shared import EvaluationBar, ImageSizeOption, SeedOption, choose, setting, show
 from opensam.cli.shared import CheckpointOption, DeviceOption, ModelOption, PrecisionName, PrecisionOption
 
 
@@ -51,8 +51,8 @@ def human(
         config = KitConfig.of({"data": data, "per_dataset": per_dataset, "seed": seed})
         asked = [(model, checkpoint), *(_named(name) for name in against or ())]
         choices = [choose(*one, device, precision, image_size) for one in asked]
-        with setting(kit, 1, "local", device, skip_bad=False) as place:
-            made = make_kit(config, choices, kit, place.report)
+        with EvaluationBar() as bar:
+            made = make_kit(config, choices, kit, bar)
         typer.echo(f"{made.jobs} masks to rate\nfor raters: {made.page.parent}\nkeep here: {made.key}")
         return
     if out is None:

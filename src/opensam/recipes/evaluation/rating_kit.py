@@ -70,7 +70,7 @@ class Job:
 
 
 def make_kit(config: KitConfig, choices: Sequence[ModelChoice], out: Path, report: Callable[[Progress], None]) -> Kit:
-    """Write `page/`, for raters, and `key.csv`.
+    """Write `page/`, for raters, and `key.csv`, which comes last but for the page itself: without both it is no kit.
 
     Args:
         config: what to show.
