@@ -91,7 +91,7 @@ def test_masks_of_coco_come_with_the_listed_names(tmp_path):
     rows = [
         {"id": 1, "image_id": 7, "category_id": 3, "segmentation": polygon(0), "iscrowd": 0},
         {"id": 2, "image_id": 7, "category_id": 3, "segmentation": encode_rle(mask(0)), "iscrowd": 1},
-        {"id": 3, "image_id": 7, "category_id": 90, "segmentation": [[90, 90, 99, 90, 99, 99]], "iscrowd": 0},
+        {"id": 3, "image_id": 7, "category_id": 90, "segmentation": [[1, 1, 5, 5]], "iscrowd": 0},
         {"id": 4, "image_id": 7, "category_id": 8, "segmentation": polygon(4), "iscrowd": 0},
         {"id": 5, "image_id": 7, "category_id": 99, "segmentation": polygon(6), "iscrowd": 0},
     ]
@@ -101,7 +101,7 @@ def test_masks_of_coco_come_with_the_listed_names(tmp_path):
     assert categories.names == ("Käse", "point", "wine glass")
     found = categories.masks(0)
     assert [one for one, _ in found] == list(dataset.masks(0))
-    # The second is a crowd, the third outside the picture; 99 is not listed.
+    # The second is a crowd, the third no area; 99 is not listed.
     assert [name for _, name in found] == ["wine glass", "Käse", None]
 
 
