@@ -91,7 +91,7 @@ def test_masks_of_coco_come_with_the_listed_names(tmp_path):
     rows = [
         {"id": 1, "image_id": 7, "category_id": 3, "segmentation": polygon(0), "iscrowd": 0},
         {"id": 2, "image_id": 7, "category_id": 3, "segmentation": encode_rle(mask(0)), "iscrowd": 1},
-        {"id": 3, "image_id": 7, "category_id": 90, "segmentation": [[1, 1, 1, 1, 1, 1]], "iscrowd": 0},
+        {"id": 3, "image_id": 7, "category_id": 90, "segmentation": [[1, 1, 5, 5]], "iscrowd": 0},
         {"id": 4, "image_id": 7, "category_id": 8, "segmentation": polygon(4), "iscrowd": 0},
         {"id": 5, "image_id": 7, "category_id": 99, "segmentation": polygon(6), "iscrowd": 0},
     ]
@@ -101,13 +101,22 @@ def test_masks_of_coco_come_with_the_listed_names(tmp_path):
     assert categories.names == ("Käse", "point", "wine glass")
     found = categories.masks(0)
     assert [one for one, _ in found] == list(dataset.masks(0))
-    assert [name for _, name in found if name != "point"] == ["wine glass", "Käse", None]  # 99 is not listed
+    # The second is a crowd, the third no area; 99 is not listed.
+    assert [name for _, name in found] == ["wine glass", "Käse", None]
 
 
 def test_annotations_without_a_list_of_names_have_none(tmp_path):
     categories = Categories(coco(tmp_path, "none", [{"id": 1, "image_id": 7, "segmentation": polygon(0)}]))
     assert categories.names == ()
     assert [name for _, name in categories.masks(0)] == [None]
+
+
+def test_a_list_of_names_that_cannot_be_read_names_the_file(tmp_path):
+    dataset = coco(tmp_path, [{"id": 1, "name": "dog"}], [{"id": 1, "image_id": 7, "segmentation": polygon(0)}])
+    content = dataset.annotations.read_bytes()
+    dataset.annotations.write_bytes(content.replace(b"dog", b"d\xffg"))
+    with pytest.raises(ValueError, match=r"list of categories in UTF-8 in .*some\.json"):
+        Categories(dataset)
 
 
 def test_data_that_do_not_say_what_they_show_have_no_names():

@@ -146,7 +146,8 @@ def check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise ValueError(
             f"expected a folder with a CLIP model (config.json, model.safetensors, tokenizer.json), got {folder}; "
-            "nothing is downloaded here: fetch one with `hf download openai/clip-vit-large-patch14 --local-dir FOLDER`"
+            "nothing is downloaded here: fetch one with `hf download openai/clip-vit-large-patch14 config.json "
+            "model.safetensors preprocessor_config.json tokenizer.json tokenizer_config.json --local-dir FOLDER`"
         )
     _weights(folder)
     # Without them transformers makes an empty tokenizer.

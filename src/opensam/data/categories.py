@@ -83,7 +83,10 @@ def _read_list(annotations: Path) -> dict[Any, str]:
     """The names of an annotation file by their ids, without unpacking the rest."""
     content = annotations.read_bytes()
     for found in _LIST.finditer(content):
-        listed, _ = json.JSONDecoder().raw_decode(content[found.end() :].decode("utf-8"))
+        try:
+            listed, _ = json.JSONDecoder().raw_decode(content[found.end() :].decode("utf-8"))
+        except ValueError as error:
+            raise ValueError(f"expected a list of categories in UTF-8 in {annotations}, got {error}") from error
         if all(isinstance(one, dict) and {"id", "name"} <= one.keys() for one in listed):
             return {one["id"]: str(one["name"]) for one in listed}
     return {}

@@ -80,7 +80,7 @@ class TextConfig(Config):
     min_area: int = pydantic.Field(0, ge=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Names:
     """What masks may be called: V names, spoken, and their embeddings (V, D)."""
 
