@@ -4,7 +4,7 @@ import pytest
 
 from opensam.eval.report import Headline, Report, write_report
 from opensam.recipes.evaluation.session import Setting
-from opensam.recipes.evaluation.suite import Part, run_suite
+from opensam.recipes.evaluation.suite import Part, read_reports, run_suite
 
 
 def report(name):
@@ -64,3 +64,12 @@ def test_values_are_kept_when_a_later_evaluation_fails(tmp_path):
             [Part("clicks", evaluation("clicks", [])), Part("edges", fail)], Setting(tmp_path / "out", None, None)
         )
     assert (tmp_path / "out" / "clicks.partial.jsonl").exists()
+
+
+def test_reports_of_single_evaluations_are_found_in_their_order(tmp_path):
+    for name in ("edges", "clicks"):
+        write_report(tmp_path, report(name))
+    (tmp_path / "other.json").write_text("{}")
+    assert read_reports(tmp_path) == [report("clicks"), report("edges")]
+    with pytest.raises(ValueError, match="got none"):
+        read_reports(tmp_path / "empty")

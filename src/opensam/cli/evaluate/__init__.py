@@ -12,7 +12,7 @@ from opensam.cli.evaluate.geography import geography
 from opensam.cli.evaluate.human import human
 from opensam.cli.evaluate.instances import instances
 from opensam.cli.evaluate.proposals import proposals
-from opensam.cli.evaluate.suite import suite
+from opensam.cli.evaluate.suite import report, suite
 from opensam.cli.evaluate.text import text
 from opensam.cli.shared import EPILOG
 
@@ -28,3 +28,4 @@ evaluations.command(epilog=EPILOG)(fairness)
 evaluations.command(epilog=EPILOG)(geography)
 evaluations.command(epilog=EPILOG)(human)
 evaluations.command("all", epilog=EPILOG)(suite)
+evaluations.command(epilog=EPILOG)(report)

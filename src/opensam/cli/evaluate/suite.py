@@ -1,4 +1,4 @@
-"""`opensam eval all`."""
+"""`opensam eval all`, and `opensam eval report` for evaluations that were run one by one."""
 
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from opensam.cli.evaluate.shared import (
 from opensam.cli.shared import CheckpointOption, DeviceOption, ModelOption, PrecisionName, PrecisionOption
 
 if TYPE_CHECKING:
+    from opensam.eval.report import Report
     from opensam.recipes.evaluation.session import ModelChoice
     from opensam.recipes.evaluation.suite import Part
 
@@ -71,7 +72,6 @@ def suite(
 
     The same command goes on where it was interrupted.
     """
-    from opensam.eval.report import headline_table
     from opensam.recipes.evaluation.suite import run_suite
 
     _check_baselines(baseline or [])
@@ -88,7 +88,21 @@ def suite(
         _human(ratings, key, seed),
     ]
     with setting(out, workers, backend, device, skip_bad) as place:
-        reports, left_out = run_suite(parts, place)
+        _show(*run_suite(parts, place), out)
+
+
+def report(out: Annotated[Path, typer.Argument(help="folder with reports of single evaluations")]) -> None:
+    """Write one report of the evaluations in a folder: report.html, report.md, report.json."""
+    from opensam.recipes.evaluation.suite import read_reports, write_summary
+
+    reports = read_reports(out)
+    write_summary(out, reports, [])
+    _show(reports, [], out)
+
+
+def _show(reports: "list[Report]", left_out: list[str], out: Path) -> None:
+    from opensam.eval.report import headline_table
+
     show_table(headline_table(reports))
     typer.echo("\n".join([*(f"left out {sentence}" for sentence in left_out), str(out / "report.html")]))
 

@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from opensam.eval.report import Report, conditions, headline_table
+from opensam.eval.report import Report, conditions, headline_table, read_report
 from opensam.files import replacing
 from opensam.recipes.evaluation.page import write_page
 from opensam.recipes.evaluation.session import Setting
 
 TITLE = "Evaluations"
+ORDER = ("clicks", "edges", "proposals", "instances", "text", "fairness", "geography", "human")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,20 @@ def run_suite(parts: Sequence[Part], setting: Setting) -> tuple[list[Report], li
     for journal in setting.out.glob("*.partial.jsonl"):
         journal.unlink()
     return reports, left_out
+
+
+def read_reports(out: Path) -> list[Report]:
+    """The reports of single evaluations in a folder, in the order of ORDER.
+
+    Raises:
+        ValueError: there is none, or one cannot be read.
+    """
+    found = [read_report(out / f"{name}.json") for name in ORDER if (out / f"{name}.json").is_file()]
+    if not found:
+        raise ValueError(
+            f"expected reports such as {ORDER[0]}.json in {out}, got none; `opensam eval {ORDER[0]}` makes it"
+        )
+    return found
 
 
 def write_summary(out: Path, reports: Sequence[Report], left_out: Sequence[str]) -> None:
