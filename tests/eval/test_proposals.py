@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from pycocotools.cocoeval import COCOeval
 from tests.eval.scenes import CATEGORIES, as_coco, as_dataset, scenes
+from tests.eval.scenes import SIZE as SCENE
+from tests.eval.scenes import rectangle as box
 from tests.eval.synthetic_eval import picture, rectangle, write_shard
 
-from opensam.data.ground_truth import open_ground_truth
+from opensam.data.ground_truth import Annotation, Truth, open_ground_truth
 from opensam.eval.proposals import (
     LIMIT,
     LIMITS,
@@ -70,6 +72,15 @@ def test_ar_of_a_frequency_is_that_of_pycocotools_on_its_categories_alone(freque
     recall = theirs(pairs, [one.id for one in CATEGORIES.values() if one.frequency == frequency])
     group = ours(pairs)["groups"][frequency]
     np.testing.assert_allclose(np.array(group["recall"]).T, recall[:, 0], atol=1e-12)
+
+
+def test_of_equal_overlaps_the_annotation_of_the_last_category_is_found_as_in_pycocotools():
+    first, second = (
+        Annotation(number, category, box(x, 10, x + 40, 50), (x, 10, 40, 40), 1600.0)
+        for number, category, x in ((1, 2, 10), (2, 1, 30))
+    )
+    rows = match_proposals([box(20, 10, 60, 50)], Truth(1, SCENE, (first, second)), CATEGORIES)["truths"]
+    assert {row["id"]: row["ranks"]["all"][0] for row in rows} == {1: 1, 2: 0}
 
 
 # ---- generators whose recall is known ----------------------------------------------------------------------
