@@ -138,7 +138,7 @@ def test_sobel_finds_a_step_at_its_height():
     levels[:, 12:] = 152  # a step of 0.4
     edges = sobel_edges(grey(levels))
     assert {*np.nonzero(edges)[1]} == {11, 12}
-    assert edges.max() == pytest.approx(0.4 * 4 / 18**0.5, abs=1e-5)
+    assert edges.max() == pytest.approx(0.4 * 4 / 20**0.5, abs=1e-5)
 
 
 def test_canny_gives_a_step_the_probability_of_its_gradient():

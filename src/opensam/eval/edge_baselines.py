@@ -52,8 +52,8 @@ def sobel_edges(picture: Rgb) -> Edges:
     grey = _grey(picture)
     across = cv2.Sobel(grey, cv2.CV_32F, 1, 0, borderType=cv2.BORDER_REPLICATE)
     down = cv2.Sobel(grey, cv2.CV_32F, 0, 1, borderType=cv2.BORDER_REPLICATE)
-    # The longest gradient: a corner of which three quarters are black or white.
-    magnitude = np.asarray(np.hypot(across, down) / np.float32(np.sqrt(18)), dtype=np.float32)
+    # The longest gradient is (4, 2).
+    magnitude = np.asarray(np.hypot(across, down) / np.float32(np.sqrt(20)), dtype=np.float32)
     return keep_ridges(magnitude, np.arctan2(down, across))
 
 
