@@ -90,7 +90,7 @@ def test_a_real_clip_and_a_real_model_make_a_report(data, clip, weights, tmp_pat
     reports = [evaluation.text(run, choice, setting) for setting in (place(tmp_path, 1), elsewhere(tmp_path))]
     assert reports[0].results == reports[1].results
     assert 0 < reports[0].results["mean"]["best"]["instance_iou"] <= 1
-    sheets = ["text-best.png", "text-middle.png", "text-worst.png"]
+    sheets = ["text/best.jpg", "text/middle.jpg", "text/worst.jpg"]
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [*sheets, "text.json", "text.md"]
     written = json.loads((tmp_path / "text.json").read_text())
     assert written["config"]["clip_weights"] == evaluation.digest_of(clip)
@@ -111,7 +111,7 @@ def test_sheets_show_the_best_the_middle_and_the_worst(data, clip, tmp_path):
     assert found["worst"] == [("00", "a"), ("01", "a"), ("02", "a"), ("03", "a")]
     assert [name for name, _ in found["middle"]] == ["10", "11", "09", "12"]
     nothing = evaluation.choose_shown(Measured({Item("d", "1", (0, 0)): {"texts": []}}, {}, {}))
-    assert evaluation.draw_sheets(tmp_path, nothing, [], 0) == ()
+    assert evaluation.draw_sheets(tmp_path, nothing, [], 0, "photos") == ()
 
 
 def test_pictures_without_a_category_do_not_disturb(data, clip, tmp_path, monkeypatch):

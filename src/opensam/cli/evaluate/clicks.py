@@ -1,6 +1,5 @@
 """`opensam eval clicks`."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -12,6 +11,8 @@ from opensam.cli.evaluate.shared import (
     MaxImagesOption,
     OutOption,
     SeedOption,
+    Sheets,
+    SheetsOption,
     SkipBadOption,
     WorkersOption,
     choose,
@@ -26,15 +27,6 @@ POINTS_HELP = (
 )
 
 BASELINE_HELP = "compare with grabcut (boxes only), watershed, random_walker; repeat for more"
-SHEETS_HELP = "masks that fail: over their photographs; their outlines alone, without a pixel of a photograph; or none"
-
-
-class Sheets(StrEnum):
-    """`SheetMode` as typer wants it."""
-
-    photos = "photos"
-    outlines = "outlines"
-    none = "none"
 
 
 def clicks(
@@ -55,7 +47,7 @@ def clicks(
         int | None, typer.Option("--max-masks", min=1, help="at most so many of each image, evenly spaced")
     ] = None,
     seed: SeedOption = 0,
-    sheets: Annotated[Sheets, typer.Option("--sheets", help=SHEETS_HELP)] = Sheets.photos,
+    sheets: SheetsOption = Sheets.photos,
     workers: WorkersOption = 1,
     backend: BackendOption = "local",
     skip_bad: SkipBadOption = False,

@@ -10,6 +10,8 @@ from opensam.cli.evaluate.shared import (
     ImageSizeOption,
     MaxImagesOption,
     OutOption,
+    Sheets,
+    SheetsOption,
     SkipBadOption,
     WorkersOption,
     choose,
@@ -44,6 +46,7 @@ def edges(
         int, typer.Option("--thresholds", min=1, help="how many; the original benchmark has 99")
     ] = 99,
     max_images: MaxImagesOption = None,
+    sheets: SheetsOption = Sheets.photos,
     workers: WorkersOption = 1,
     backend: BackendOption = "local",
     skip_bad: SkipBadOption = False,
@@ -64,5 +67,5 @@ def edges(
     )
     choice = choose(model, checkpoint, device, precision, image_size) if maps is None else None
     with setting(out, workers, backend, device, skip_bad) as place:
-        report = evaluation.edges(config, choice, chosen, people, place)
+        report = evaluation.edges(config, choice, chosen, people, place, sheets.value)
     show(report, report.tables[0], out)

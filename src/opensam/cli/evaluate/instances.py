@@ -9,6 +9,8 @@ from opensam.cli.evaluate.shared import (
     DataOption,
     ImageSizeOption,
     OutOption,
+    Sheets,
+    SheetsOption,
     SkipBadOption,
     WorkersOption,
     choose,
@@ -41,6 +43,7 @@ def instances(
     max_images: Annotated[
         int | None, typer.Option("--max-images", min=1, help="at most so many, evenly spaced")
     ] = None,
+    sheets: SheetsOption = Sheets.photos,
     workers: WorkersOption = 1,
     backend: BackendOption = "local",
     skip_bad: SkipBadOption = False,
@@ -65,5 +68,5 @@ def instances(
     )
     choice = choose(model, checkpoint, device, precision, image_size)
     with setting(out, workers, backend, device, skip_bad) as place:
-        report = evaluation.instances(config, choice, place)
+        report = evaluation.instances(config, choice, place, sheets.value)
     show(report, report.tables[0], out)

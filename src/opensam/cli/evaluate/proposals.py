@@ -10,6 +10,8 @@ from opensam.cli.evaluate.shared import (
     ImageSizeOption,
     OutOption,
     SeedOption,
+    Sheets,
+    SheetsOption,
     SkipBadOption,
     WorkersOption,
     choose,
@@ -39,6 +41,7 @@ def proposals(
         int | None, typer.Option("--max-images", min=1, help="at most so many, evenly spaced")
     ] = None,
     seed: SeedOption = 0,
+    sheets: SheetsOption = Sheets.photos,
     workers: WorkersOption = 1,
     backend: BackendOption = "local",
     skip_bad: SkipBadOption = False,
@@ -57,5 +60,5 @@ def proposals(
         config = config.model_copy(update={"amg": config.amg.changed(points_per_side=points_per_side)})
     choice = choose(model, checkpoint, device, precision, image_size)
     with setting(out, workers, backend, device, skip_bad) as place:
-        report = evaluation.proposals(config, choice, place)
+        report = evaluation.proposals(config, choice, place, sheets.value)
     show(report, report.tables[0], out)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +37,20 @@ WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="processes,
 BackendOption = Annotated[str, typer.Option("--backend", help="local: here; ray: on a Ray cluster")]
 SkipBadOption = Annotated[
     bool, typer.Option("--skip-bad", help="list pictures that cannot be used, instead of stopping at the first")
+]
+
+
+class Sheets(StrEnum):
+    """`SheetMode` as typer wants it."""
+
+    photos = "photos"
+    outlines = "outlines"
+    none = "none"
+
+
+SheetsOption = Annotated[
+    Sheets,
+    typer.Option("--sheets", help="of examples: over photographs; outlines, without a pixel of a photograph; or none"),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="of what is random")]
 

@@ -12,6 +12,8 @@ from opensam.cli.evaluate.shared import (
     ImageSizeOption,
     MaxImagesOption,
     OutOption,
+    Sheets,
+    SheetsOption,
     SkipBadOption,
     WorkersOption,
     choose,
@@ -54,6 +56,7 @@ def text(
     min_area: Annotated[int, typer.Option("--min-area", min=0, help="leave out masks with fewer pixels")] = 0,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)] = None,
     max_images: MaxImagesOption = None,
+    sheets: SheetsOption = Sheets.photos,
     workers: WorkersOption = 1,
     backend: BackendOption = "local",
     skip_bad: SkipBadOption = False,
@@ -77,5 +80,5 @@ def text(
         }
     )
     with setting(out, workers, backend, device, skip_bad) as place:
-        report = evaluation.text(config, choose(model, checkpoint, device, precision, image_size), place)
+        report = evaluation.text(config, choose(model, checkpoint, device, precision, image_size), place, sheets.value)
     show(report, report.tables[0], out)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pydantic
+from numpy.typing import NDArray
 
 from opensam import image
 from opensam.config import Config
@@ -26,6 +27,7 @@ from opensam.eval.report import Cell, Figure, Headline, Report, Table
 from opensam.eval.runner import Item, Measure, list_items
 from opensam.files import replacing
 from opensam.recipes.evaluation.session import ModelChoice, Session, Setting
+from opensam.recipes.evaluation.sheets import Row, SheetMode, Tile, write_sheet
 
 BASELINES: dict[str, tuple[str, Callable[[image.Rgb], Edges]]] = {
     "canny": ("Canny", canny),
@@ -34,7 +36,7 @@ BASELINES: dict[str, tuple[str, Callable[[image.Rgb], Edges]]] = {
 """By the name on the command line: the one in the report, and what finds edges."""
 PEOPLE = "people, each against the others"
 HEADS = ("method", "ODS", "OIS", "AP", "R50")
-CURVES, SHEET = "edges_curves.png", "edges_pictures.png"
+CURVES, SHEET = "edges/curves.png", "edges/pictures.jpg"
 
 
 class BenchmarkConfig(Config):
@@ -60,7 +62,12 @@ class BenchmarkConfig(Config):
 
 
 def edges(
-    config: BenchmarkConfig, choice: ModelChoice | None, baselines: Sequence[str], people: bool, setting: Setting
+    config: BenchmarkConfig,
+    choice: ModelChoice | None,
+    baselines: Sequence[str],
+    people: bool,
+    setting: Setting,
+    sheets: SheetMode = "photos",
 ) -> Report:
     """Measure a model or maps, and baselines, and write the report; the maps of a model are kept in `maps/`.
 
@@ -70,6 +77,7 @@ def edges(
         baselines: keys of `BASELINES`.
         people: whether the annotators are measured against each other.
         setting: where, and by whom.
+        sheets: whether photographs are shown.
 
     Raises:
         ValueError: the data, the model, a picture or a map cannot be used.
@@ -91,9 +99,11 @@ def edges(
     if people:
         measured[PEOPLE] = session.measure(PEOPLE, items, partial(_from_people, data, config))
     scores = {name: summarise(list(one.values.values())) for name, one in measured.items()}
+    (setting.out / CURVES).parent.mkdir(parents=True, exist_ok=True)
     draw_curves(setting.out / CURVES, scores)
-    draw_sheet(setting.out / SHEET, data, folder, items, scores[ours].best_f)
-    report = _report(session, config, scores, ours)
+    if sheets != "none":
+        draw_sheet(setting.out / SHEET, data, folder, items, scores[ours].best_f, sheets)
+    report = _report(session, config, scores, ours, sheets)
     session.finish(report)
     return report
 
@@ -131,13 +141,21 @@ def _from_people(data: Bsds, config: BenchmarkConfig) -> Measure:
     return lambda item: count_agreement(data.boundaries(item.place[1]), config.max_distance)
 
 
-def _report(session: Session, config: BenchmarkConfig, scores: dict[str, BoundaryScores], ours: str) -> Report:
+def _report(
+    session: Session, config: BenchmarkConfig, scores: dict[str, BoundaryScores], ours: str, sheets: SheetMode
+) -> Report:
     rows: list[tuple[Cell, ...]] = [_row(name, one) for name, one in scores.items()]
     rows += [(name, *values) for name, values in PAPER.items()]
     note = (
         "ODS: best F over the thresholds, one for all pictures. OIS: with the best threshold of each picture. AP: mean "
         "precision over recalls. R50: recall at a precision of one half. People have one threshold, so ODS only."
     )
+    figures: tuple[Figure, ...] = (
+        Figure(CURVES, "Precision and recall; the grey lines have the F-measure written at their ends."),
+    )
+    if sheets != "none":
+        words = f"The best, the median and the worst picture of {ours}: what people drew, what was found."
+        figures += (Figure(SHEET, words),)
     best = scores[ours]
     others = {name: one.ods for name, one in scores.items() if name not in (ours, PEOPLE)}
     strongest = max(others, key=lambda name: others[name], default=None)
@@ -154,10 +172,7 @@ def _report(session: Session, config: BenchmarkConfig, scores: dict[str, Boundar
             f"{best.precision:.3f}, recall {best.recall:.3f}.",
             "Recall is that of the original benchmark; precision may be off by up to 1 % of its value.",
         ),
-        figures=(
-            Figure(CURVES, "Precision and recall; the grey lines have the F-measure written at their ends."),
-            Figure(SHEET, f"The best, the median and the worst picture of {ours}: what people drew, what was found."),
-        ),
+        figures=figures,
         skipped=session.skipped,
         headlines=(
             Headline(
@@ -202,31 +217,30 @@ def draw_curves(path: Path, scores: dict[str, BoundaryScores]) -> None:
         plot.savefig(temporary, format="png")
 
 
-def draw_sheet(path: Path, data: Bsds, folder: Path, items: Sequence[Item], best_f: Sequence[float]) -> None:
+def draw_sheet(
+    path: Path, data: Bsds, folder: Path, items: Sequence[Item], best_f: Sequence[float], mode: SheetMode
+) -> None:
     """Draw the best, the median and the worst picture: itself, what people drew, what was found.
 
     Args:
-        path: of the PNG.
+        path: of the JPEG.
         data: the pictures.
         folder: of the maps.
         items: those that were measured.
         best_f: by item.
+        mode: whether the photograph is shown.
     """
-    from matplotlib.figure import Figure as Plot
-
-    order = np.argsort(best_f, kind="stable")[::-1]
-    plot = Plot(figsize=(12, 8.6), dpi=100, layout="constrained")
-    cells = plot.subplots(3, 3)
-    for row, kind, number in zip(cells, ("best", "median", "worst"), order[[0, len(order) // 2, -1]], strict=True):
+    order, rows = np.argsort(best_f, kind="stable")[::-1], []
+    for kind, number in zip(("best", "median", "worst"), order[[0, len(order) // 2, -1]], strict=True):
         item = items[number]
         boundaries = data.boundaries(item.place[1])
         found = read_map(folder / f"{item.name}.png", (boundaries.shape[1], boundaries.shape[2]))
-        row[0].imshow(image.read(data.picture(item.place[1])))
-        for cell, values in ((row[1], boundaries.mean(axis=0)), (row[2], found)):
-            cell.imshow(1 - values, cmap="gray", vmin=0, vmax=1)
-        titles = (f"{kind}: {item.name}", f"{len(boundaries)} people", f"found, F {best_f[number]:.2f}")
-        for cell, title in zip(row, titles, strict=True):
-            cell.set_title(title, fontsize=10)
-            cell.axis("off")
-    with replacing(path) as temporary:
-        plot.savefig(temporary, format="png")
+        photo = [Tile(image.read(data.picture(item.place[1])), "")] if mode == "photos" else []
+        drawn = [(boundaries.mean(axis=0), f"{len(boundaries)} people"), (found, f"found, F {best_f[number]:.2f}")]
+        rows.append(Row([*photo, *(Tile(_on_paper(one), words) for one, words in drawn)], f"{kind}: {item.name}"))
+    write_sheet(path, rows, side=400)
+
+
+def _on_paper(edges: NDArray[Any]) -> image.Rgb:
+    """Edges in [0, 1] as ink."""
+    return np.repeat(np.rint(255 * (1 - edges)).astype(np.uint8)[..., None], 3, axis=2)

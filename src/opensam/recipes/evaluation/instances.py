@@ -21,8 +21,9 @@ from opensam.eval.instances import (
 from opensam.eval.report import Figure, Headline, Report, Table
 from opensam.eval.runner import Item, list_items
 from opensam.files import replacing
-from opensam.recipes.evaluation.detection_figures import COLUMNS, cut_tile, draw_sheet
+from opensam.recipes.evaluation.detection_figures import COLUMNS, cut_tile
 from opensam.recipes.evaluation.session import ModelChoice, Session, Setting
+from opensam.recipes.evaluation.sheets import Row, SheetMode, write_sheet
 from opensam.recipes.generation import digest_of
 
 NAME = "instances"
@@ -32,7 +33,7 @@ _FREQUENCIES = ("AP f", "AP c", "AP r")
 _ROWS = 4  # of the sheet
 
 
-def instances(config: InstancesConfig, choice: ModelChoice, setting: Setting) -> Report:
+def instances(config: InstancesConfig, choice: ModelChoice, setting: Setting, sheets: SheetMode = "photos") -> Report:
     """Measure the masks of a model for boxes, and write the report with a sheet of the worst masks.
 
     With `config.masks` they are written too, as COCO results.
@@ -65,7 +66,7 @@ def instances(config: InstancesConfig, choice: ModelChoice, setting: Setting) ->
         session.config,
         session.facts,
         notes=_notes(config, truth, summary, unusable, measured.images_per_second),
-        figures=_figures(setting, truth, measured.values),
+        figures=_figures(setting, truth, measured.values, sheets),
         skipped=session.skipped,
         headlines=(Headline(f"mask AP, {'true boxes' if boxes is None else 'boxes given'}", summary["AP"], published),),
     )
@@ -137,7 +138,9 @@ def _notes(
     return tuple(sentences)
 
 
-def _figures(setting: Setting, truth: GroundTruth, values: Mapping[Item, Mapping[str, Any]]) -> tuple[Figure, ...]:
+def _figures(
+    setting: Setting, truth: GroundTruth, values: Mapping[Item, Mapping[str, Any]], sheets: SheetMode
+) -> tuple[Figure, ...]:
     """A sheet of the worst masks, of each picture at most one: rows by rising IoU."""
     worst = sorted(
         (
@@ -147,16 +150,18 @@ def _figures(setting: Setting, truth: GroundTruth, values: Mapping[Item, Mapping
         ),
         key=lambda one: one[:2],
     )
-    if not worst:
+    if not worst or sheets == "none":
         return ()
     tiles = [
-        cut_tile(truth, row, one["annotation"], f"{name[-22:]}  IoU {iou:.2f}", one["mask"], one["box"])
+        cut_tile(truth, (row, one["annotation"]), f"{name[-22:]}  IoU {iou:.2f}", one["mask"], sheets, box=one["box"])
         for iou, row, name, one in worst[: _ROWS * COLUMNS]
     ]
-    rows = [("", tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)]
-    file = f"{NAME}/worst.png"
-    draw_sheet(setting.out / file, rows)
-    caption = "The worst mask of each picture, the worst first: the annotation in cyan, ours in orange, the box dashed."
+    rows = [Row(tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)]
+    file = f"{NAME}/worst.jpg"
+    write_sheet(setting.out / file, rows)
+    caption = (
+        "The worst mask of each picture, the worst first: the annotation in green, ours in blue, the box in yellow."
+    )
     return (Figure(file, caption),)
 
 

@@ -42,6 +42,7 @@ def plot_lines(
     x_ticks: Sequence[float] | None = None,
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
+    x_scale: Literal["linear", "log"] = "linear",
     size: tuple[float, float] = (6.4, 4.0),
 ) -> None:
     """Draw lines over each other; the key stands beside them where there are several.
@@ -54,6 +55,7 @@ def plot_lines(
         x_ticks: the values that are named; None: round ones.
         x_range: the ends of the axis; None: those of the points.
         y_range: likewise.
+        x_scale: of the axis to the right.
         size: in inches.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -77,6 +79,7 @@ def plot_lines(
         )
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
+    axes.set_xscale(x_scale)
     if x_ticks is not None:
         axes.set_xticks(list(x_ticks))
     if x_range is not None:

@@ -26,15 +26,16 @@ from opensam.eval.runner import Item, list_items
 from opensam.models.mask_decoder import Attended
 from opensam.models.sam import Sam
 from opensam.prompts import Prompts
-from opensam.recipes.evaluation.detection_figures import COLUMNS, Tile, cut_tile, draw_recall, draw_sheet
+from opensam.recipes.evaluation.detection_figures import COLUMNS, cut_tile, draw_recall
 from opensam.recipes.evaluation.session import ModelChoice, Session, Setting
+from opensam.recipes.evaluation.sheets import Row, SheetMode, Tile, write_sheet
 
 NAME = "proposals"
 _SHOWN = ("all", "small", "medium", "large", "f", "c", "r")
 _HEADS = {"f": "frequent", "c": "common", "r": "rare"}
 
 
-def proposals(config: ProposalsConfig, choice: ModelChoice, setting: Setting) -> Report:
+def proposals(config: ProposalsConfig, choice: ModelChoice, setting: Setting, sheets: SheetMode = "photos") -> Report:
     """Measure the automatic masks of a model, and write the report with curves and a sheet of what it misses.
 
     Raises:
@@ -51,7 +52,7 @@ def proposals(config: ProposalsConfig, choice: ModelChoice, setting: Setting) ->
     if "all" not in summary["groups"]:
         raise ValueError(f"expected annotations in {truth.name}, got none in {summary['pictures']} pictures")
     name = f"{session.facts['model']} here"
-    figures = _figures(setting, truth, summary, measured.values)
+    figures = _figures(setting, truth, summary, measured.values, sheets)
     report = Report(
         NAME,
         "Object proposals",
@@ -111,18 +112,25 @@ def _notes(
 
 
 def _figures(
-    setting: Setting, truth: GroundTruth, summary: Mapping[str, Any], values: Mapping[Item, Mapping[str, Any]]
+    setting: Setting,
+    truth: GroundTruth,
+    summary: Mapping[str, Any],
+    values: Mapping[Item, Mapping[str, Any]],
+    sheets: SheetMode,
 ) -> tuple[Figure, ...]:
-    curves, sheet = f"{NAME}/recall.png", f"{NAME}/missed.png"
-    draw_recall(setting.out / curves, summary, [group for group in AREAS if group in summary["groups"]])
-    figures = [Figure(curves, "Recall over the IoU that counts as found, and AR over the number of proposals.")]
-    tiles = [(size, [_tile(truth, *one) for one in _missed(values, size)]) for size in AREAS if size != "all"]
-    rows = [(size, of_size) for size, of_size in tiles if of_size]
-    if rows:
-        draw_sheet(setting.out / sheet, rows)
-        caption = "Missed, by size: the annotation in cyan, in orange the proposal that overlaps it most."
-        figures.append(Figure(sheet, caption))
-    return tuple(figures)
+    curves = draw_recall(setting.out, NAME, summary, [group for group in AREAS if group in summary["groups"]])
+    if sheets == "none":
+        return curves
+    rows = [
+        Row([_tile(truth, *one, sheets) for one in missed], size)
+        for size in AREAS
+        if size != "all" and (missed := _missed(values, size))
+    ]
+    if not rows:
+        return curves
+    write_sheet(setting.out / NAME / "missed.jpg", rows)
+    caption = "Missed, by size. Green: the annotation; blue: the proposal that overlaps it most."
+    return (*curves, Figure(f"{NAME}/missed.jpg", caption))
 
 
 def _missed(values: Mapping[Item, Mapping[str, Any]], size: str) -> list[tuple[Item, dict[str, Any]]]:
@@ -132,8 +140,9 @@ def _missed(values: Mapping[Item, Mapping[str, Any]], size: str) -> list[tuple[I
     return [found[number] for number in evenly(len(found), COLUMNS)]
 
 
-def _tile(truth: GroundTruth, item: Item, row: Mapping[str, Any]) -> Tile:
-    return cut_tile(truth, item.place[1], row["id"], f"{item.name[-22:]}  IoU {row['iou']:.2f}", row["missed"])
+def _tile(truth: GroundTruth, item: Item, row: Mapping[str, Any], mode: SheetMode) -> Tile:
+    caption = f"{item.name[-22:]}  IoU {row['iou']:.2f}"
+    return cut_tile(truth, (item.place[1], row["id"]), caption, row["missed"], mode)
 
 
 def _generator(choice: ModelChoice, config: ProposalsConfig) -> Generate:

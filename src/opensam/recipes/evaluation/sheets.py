@@ -110,8 +110,12 @@ def case(
     return canvas
 
 
-def sheet(rows: Sequence[Row]) -> Rgb:
+def sheet(rows: Sequence[Row], side: int = SIDE) -> Rgb:
     """All rows under each other on white paper; a tile that a row lacks stays empty.
+
+    Args:
+        rows: from the top.
+        side: of the square that a tile's picture lies in, in pixels.
 
     Raises:
         ValueError: there is no tile.
@@ -120,8 +124,8 @@ def sheet(rows: Sequence[Row]) -> Rgb:
     if not columns:
         raise ValueError("expected examples for a sheet, got none")
     font = ImageFont.load_default(_FONT)
-    heights = [_height(row) for row in rows]
-    page = Image.new("RGB", (GAP + columns * (SIDE + GAP), GAP + sum(heights)), _PAPER)
+    heights = [_height(row, side) for row in rows]
+    page = Image.new("RGB", (GAP + columns * (side + GAP), GAP + sum(heights)), _PAPER)
     draw, top = ImageDraw.Draw(page), GAP
     for row, height in zip(rows, heights, strict=True):
         y = top
@@ -129,23 +133,23 @@ def sheet(rows: Sequence[Row]) -> Rgb:
             draw.text((GAP, y), fitting(row.heading, font, page.width - 2 * GAP), _INK, font)
             y += LINE + 4
         for column, tile in enumerate(row.tiles):
-            x = GAP + column * (SIDE + GAP)
-            picture = _fitted(tile.picture)
-            page.paste(Image.fromarray(picture), (x + (SIDE - picture.shape[1]) // 2, y + SIDE - picture.shape[0]))
+            x = GAP + column * (side + GAP)
+            picture = _fitted(tile.picture, side)
+            page.paste(Image.fromarray(picture), (x + (side - picture.shape[1]) // 2, y + side - picture.shape[0]))
             for number, line in enumerate(tile.caption.splitlines()):
                 color = _FAINT if number else _INK
-                draw.text((x, y + SIDE + 3 + number * LINE), fitting(line, font, SIDE), color, font)
+                draw.text((x, y + side + 3 + number * LINE), fitting(line, font, side), color, font)
         top += height
     return np.asarray(page)
 
 
-def write_sheet(path: Path, rows: Sequence[Row]) -> None:
+def write_sheet(path: Path, rows: Sequence[Row], side: int = SIDE) -> None:
     """Write a sheet as JPEG; its folder is made if it is missing.
 
     Raises:
         ValueError: there is no tile.
     """
-    page = Image.fromarray(sheet(rows))
+    page = Image.fromarray(sheet(rows, side))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         page.save(temporary, "JPEG", quality=QUALITY, optimize=True)
@@ -160,9 +164,9 @@ def fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width
     return f"{text}..."
 
 
-def _height(row: Row) -> int:
+def _height(row: Row, side: int) -> int:
     lines = max((len(tile.caption.splitlines()) for tile in row.tiles), default=0)
-    return (LINE + 4 if row.heading else 0) + SIDE + lines * LINE + 2 * GAP
+    return (LINE + 4 if row.heading else 0) + side + lines * LINE + 2 * GAP
 
 
 def _around(
@@ -184,9 +188,9 @@ def _around(
     )
 
 
-def _fitted(picture: Rgb) -> Rgb:
+def _fitted(picture: Rgb, side: int) -> Rgb:
     height, width = picture.shape[:2]
-    scale = SIDE / max(height, width)
+    scale = side / max(height, width)
     return _scaled(picture, (max(1, round(width * scale)), max(1, round(height * scale))))
 
 

@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from opensam.amg import PRESETS, MaskGenerator, preset_of
 from opensam.compose.clip import ClipEncoder, check_folder, load_clip
@@ -17,10 +14,10 @@ from opensam.data.specs import open_datasets
 from opensam.eval.report import Figure, Headline, Report
 from opensam.eval.runner import Item, Measured, list_items
 from opensam.eval.text_to_mask import TextConfig, asking, spoken, summarise, tables
-from opensam.files import replacing
-from opensam.image import Rgb, read
-from opensam.masks import Mask, area, decode_rle
+from opensam.image import read
+from opensam.masks import area, decode_rle
 from opensam.recipes.evaluation.session import ModelChoice, Session, Setting
+from opensam.recipes.evaluation.sheets import Row, SheetMode, Tile, case, write_sheet
 from opensam.recipes.generation import digest_of
 from opensam.rle import rle_union
 
@@ -65,7 +62,7 @@ class Answered:
     text: dict[str, Any]
 
 
-def text(config: TextRun, choice: ModelChoice, setting: Setting) -> Report:
+def text(config: TextRun, choice: ModelChoice, setting: Setting, sheets: SheetMode = "photos") -> Report:
     """Measure a promptable model with a text model, and write the report.
 
     Raises:
@@ -102,7 +99,7 @@ def text(config: TextRun, choice: ModelChoice, setting: Setting) -> Report:
         session.config,
         session.facts,
         notes=tuple(notes),
-        figures=draw_sheets(setting.out, choose_shown(measured), data, config.min_area),
+        figures=draw_sheets(setting.out, choose_shown(measured), data, config.min_area, sheets),
         skipped=session.skipped,
         headlines=headlines(summary["mean"]),
     )
@@ -149,47 +146,24 @@ def _of_different_pictures(answers: Sequence[Answered]) -> list[Answered]:
 
 
 def draw_sheets(
-    out: Path, shown: dict[str, list[Answered]], data: Sequence[Categories], min_area: int
+    out: Path, shown: dict[str, list[Answered]], data: Sequence[Categories], min_area: int, mode: SheetMode
 ) -> tuple[Figure, ...]:
-    """Write `text-best.png`, `text-middle.png` and `text-worst.png`; none if nothing was asked."""
+    """Write `text/best.jpg`, `text/middle.jpg` and `text/worst.jpg`; none if nothing was asked or wanted."""
     figures = []
-    for sheet, answers in shown.items():
-        if answers:
-            figures.append(
-                Figure(f"text-{sheet}.png", f"{SHEETS[sheet].capitalize()}: text, answer, and what is right")
-            )
-            with replacing(out / figures[-1].file) as temporary:
-                temporary.write_bytes(_sheet(answers, data, min_area))
+    for name, answers in shown.items():
+        if answers and mode != "none":
+            caption = f"{SHEETS[name].capitalize()}. Green: the labelled masks; blue: the answer."
+            figures.append(Figure(f"text/{name}.jpg", caption))
+            write_sheet(out / figures[-1].file, [Row([_tile(one, data, min_area, mode) for one in answers])])
     return tuple(figures)
 
 
-def _sheet(answers: Sequence[Answered], data: Sequence[Categories], min_area: int) -> bytes:
-    """A PNG with a row for each answer: the picture, the answer over it, and the masks of the category over it."""
-    from matplotlib.figure import Figure as Canvas
-
-    canvas = Canvas(figsize=(9, 2.6 * len(answers)), layout="constrained")
-    panels = canvas.subplots(len(answers), 3, squeeze=False)
-    for row, answer in zip(panels, answers, strict=True):
-        number, place = answer.item.place
-        image, said = read(data[number].dataset.picture(place)), answer.text
-        labelled = [mask for mask, name in data[number].masks(place) if name and spoken(name) == said["name"]]
-        truth = decode_rle(rle_union([mask for mask in labelled if area(mask) >= max(min_area, 1)]))
-        found = decode_rle({"size": list(image.shape[:2]), "counts": said["answer"]})
-        pictures = {
-            f"“{said['name']}”": image,
-            f"answer: IoU {said['instance_iou']:.2f}, likeness {said['score']:.2f}": _tinted(image, found, ANSWER),
-            f"right: {said['relevant']} of {said['masks']} masks": _tinted(image, truth, RIGHT),
-        }
-        for panel, (title, picture) in zip(row, pictures.items(), strict=True):
-            panel.imshow(picture)
-            panel.set_title(title, fontsize=9, parse_math=False)  # a name may have two $
-            panel.set_axis_off()
-    buffer = BytesIO()
-    canvas.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _tinted(image: Rgb, mask: Mask, colour: tuple[int, int, int]) -> Rgb:
-    """The mask in a colour, everything else paler."""
-    mixed = np.where(mask[..., None], 0.5 * image + 0.5 * np.array(colour), 0.6 * image + 0.4 * 255)
-    return mixed.astype(np.uint8)
+def _tile(answer: Answered, data: Sequence[Categories], min_area: int, mode: SheetMode) -> Tile:
+    number, place = answer.item.place
+    image, said = read(data[number].dataset.picture(place)), answer.text
+    labelled = [mask for mask, name in data[number].masks(place) if name and spoken(name) == said["name"]]
+    truth = decode_rle(rle_union([mask for mask in labelled if area(mask) >= max(min_area, 1)]))
+    found = decode_rle({"size": list(image.shape[:2]), "counts": said["answer"]})
+    shown = image if mode == "photos" else (image.shape[0], image.shape[1])
+    words = f"“{said['name']}”\nIoU {said['instance_iou']:.2f}, likeness {said['score']:.2f}, of {said['masks']} masks"
+    return Tile(case(shown, truth, found, zoom=False), words)
