@@ -29,8 +29,8 @@ def test_it_writes_a_report_and_prints_the_means_beside_chance(given, tmp_path):
     options = ["--template", "a {}", "--template", "the {}", "--background", "kept", "--enlarge", "1.2"]
     result = run("eval", "text", *given, *ANYTHING, *options, "--min-area", "10", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    sheets = {"text-best.png", "text-middle.png", "text-worst.png"}
-    assert files(tmp_path / "out") == {"text.md", "text.json"} | sheets
+    assert files(tmp_path / "out") == {"text.md", "text.json", "text"}
+    assert files(tmp_path / "out" / "text") == {"best.jpg", "middle.jpg", "worst.jpg"}
     written = json.loads((tmp_path / "out" / "text.json").read_text())
     config = written["config"]
     assert config["crops"] == {"enlarge": 1.2, "background": "kept"}

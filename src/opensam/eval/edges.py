@@ -56,7 +56,7 @@ class EdgesConfig(Config):
         points_per_side: of the grid of clicks; 16 x 16 clicks give 768 masks.
         mask_nms_thresh: a mask goes if its IoU with a better one is above it. The paper says NMS and no more; 0.7 is
             what the official generator of masks compares boxes with. Here it is masks: two things with one box, such
-            as a frame and its picture, have edges of their own.
+            as a frame and its picture, have edges of their own. (The embedded model scores the same either way.)
     """
 
     points_per_side: Annotated[int, pydantic.Field(ge=1)] = 16
@@ -174,7 +174,7 @@ def thin_edges(edges: Edges) -> Edges:
     down, across = np.gradient(_triangle(smooth, _NORMAL_RADIUS))
     down2, mixed = np.gradient(down)[0], np.gradient(across)[0]
     across2 = np.gradient(across)[1]
-    # The toolbox takes the sign of -mixed, which is 0 for edges that are exactly level: their normal was level too.
+    # The toolbox takes the sign of -mixed, which is 0 for exactly level edges: it takes their normal for level too.
     normal = np.arctan(np.where(mixed > 0, -down2, down2) / (across2 + np.float32(1e-5)))
     return keep_ridges(smooth, normal)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from opensam.files import replacing
 
@@ -77,22 +77,25 @@ def plot_lines(
             label=line.name,
             zorder=3 + len(lines) - number,  # the first one lies on top
         )
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.set_xscale(x_scale)
+    axes.set(xlabel=x_label, ylabel=y_label, xscale=x_scale)
+    _quieten(axes)
     if x_ticks is not None:
         axes.set_xticks(list(x_ticks))
     if x_range is not None:
         axes.set_xlim(*x_range)
     if y_range is not None:
         axes.set_ylim(*y_range)
-    axes.grid(visible=True, color="#e3e5e8", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#9aa0a6")
-    axes.tick_params(color="#9aa0a6", labelsize=9)
     if len(lines) > 1:
         axes.legend(frameon=False, fontsize=9, loc="best")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         # Without the name of the program the same numbers give the same file everywhere.
         figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _quieten(axes: Any) -> None:
+    """What is not data stays in the background."""
+    axes.grid(visible=True, color="#e3e5e8", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#9aa0a6")
+    axes.tick_params(color="#9aa0a6", labelsize=9)
