@@ -160,6 +160,13 @@ def test_the_candidate_of_highest_predicted_iou_counts_and_is_fed_back_and_the_o
     assert method.inputs[2].tolist() == [[[[20.0] * 2] * 2]]
 
 
+def test_the_best_of_one_candidate_is_no_score():
+    mask = disk(SIZE, (30, 25), 12)
+    image = picture([mask])
+    (row,) = score_image(Truth([(image, [mask])], lambda truth, *_: truth, candidates=1), image, mask[None], 4)
+    assert list(row) == [name for name in SCORES if name != "oracle@1"]
+
+
 def test_a_box_method_gets_the_score_of_boxes_only():
     mask = disk(SIZE, (40, 30), 18)
     assert not isinstance(GrabCut(), ClickSegmenter)

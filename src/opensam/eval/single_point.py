@@ -194,7 +194,8 @@ def score_image(
 ) -> list[dict[str, float]]:
     """The scores of each mask of one picture.
 
-    `iou@1` ... `iou@9` (after so many clicks), `oracle@1` (the best candidate of the first click), `noc@85` and
+    `iou@1` ... `iou@9` (after so many clicks), `oracle@1` (the best candidate of the first click, if it has several),
+    `noc@85` and
     `noc@90` (clicks to that IoU), and `box`. Of a method that takes no clicks only `box`.
 
     Args:
@@ -255,7 +256,8 @@ def _play(
         mask_input[torch.from_numpy(going)] = answer.low_res_masks
         for p in going:
             ious[p].append(float(iou(masks[p], truths[p])))
-    oracles = candidates.max(axis=1).tolist()
+    # The best of one candidate would say nothing.
+    oracles = candidates.max(axis=1).tolist() if candidates.shape[1] > 1 else [None] * count
     return [_game_scores(values, oracle, limit) for values, oracle in zip(ious, oracles, strict=True)]
 
 
@@ -263,8 +265,8 @@ def _goes_on(ious: list[float]) -> bool:
     return ious[-1] < 1 and (len(ious) < max(REPORTED_CLICKS) or max(ious) < max(TARGETS))
 
 
-def _game_scores(ious: list[float], oracle: float, limit: int) -> dict[str, float]:
+def _game_scores(ious: list[float], oracle: float | None, limit: int) -> dict[str, float]:
     after = {f"iou@{click}": ious[min(click, len(ious)) - 1] for click in REPORTED_CLICKS if click <= limit}
     targets = TARGETS if limit == CLICK_LIMIT else ()
     clicks = {f"noc@{target * 100:.0f}": float(number_of_clicks(ious, target)) for target in targets}
-    return {**after, "oracle@1": oracle, **clicks}
+    return {**after, **({} if oracle is None else {"oracle@1": oracle}), **clicks}
