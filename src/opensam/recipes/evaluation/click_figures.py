@@ -14,7 +14,7 @@ from opensam.eval.runner import Item
 from opensam.eval.segmenters import BoxSegmenter
 from opensam.eval.single_point import REPORTED_CLICKS
 from opensam.masks import decode_rle, mask_to_box
-from opensam.recipes.evaluation.plots import Line, plot_lines
+from opensam.recipes.evaluation.plots import COLORS, Line, plot_lines
 from opensam.recipes.evaluation.sheets import Row, SheetMode, Tile, case, write_sheet
 
 FAILED = 0.5
@@ -62,15 +62,15 @@ def _share(rows: Sequence[Mapping[str, float]], score: str) -> float | None:
 def draw_curve(out: Path, methods: Sequence[MethodScores]) -> Figure:
     """Mean IoU over clicks, a line per method, with what boxes give and the best of three candidates as points."""
     lines = []
-    for method in methods:
+    for method, color in zip(methods, COLORS, strict=False):
         mean = method.mean
         clicks = [click for click in REPORTED_CLICKS if f"iou@{click}" in mean]
         if clicks:
-            lines.append(Line(method.method, clicks, [mean[f"iou@{click}"] for click in clicks]))
+            lines.append(Line(method.method, clicks, [mean[f"iou@{click}"] for click in clicks], color=color))
         if method is methods[0] and "oracle@1" in mean:
-            lines.append(Line(f"{method.method}, best of 3", [1], [mean["oracle@1"]], "points"))
+            lines.append(Line(f"{method.method}, best of 3", [1], [mean["oracle@1"]], "points", color))
         ends = (min(REPORTED_CLICKS), max(REPORTED_CLICKS))
-        lines.append(Line(f"{method.method}, box", ends, [mean["box"]] * 2, "dashed"))
+        lines.append(Line(f"{method.method}, box", ends, [mean["box"]] * 2, "dashed", color))
     path = "clicks/curve.png"
     plot_lines(out / path, lines, "clicks", "mean IoU", x_ticks=REPORTED_CLICKS, y_range=(0, 1))
     return Figure(path, "Mean IoU over clicks, a mean over data sets of means over masks; dashed: from a box.")

@@ -179,7 +179,7 @@ def _report(
                 "ODS",
                 best.ods,
                 PAPER["SAM ViT-H (paper)"][0],
-                f"{others[strongest]:.3f} {strongest}" if strongest else "",
+                f"{strongest} {others[strongest]:.3f}" if strongest else "",
             ),
         ),
     )
