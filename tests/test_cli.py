@@ -576,7 +576,7 @@ def test_eval_clicks_writes_and_prints_the_table(shards, weights, tmp_path):
     options = ["--image-size", "64", "--precision", "bf16", "--baseline", "grabcut", "--max-images", "1"]
     result = run("eval", "clicks", "--data", shards, "--out", tmp_path / "out", "--checkpoint", weights, *options)
     assert result.exit_code == 0, result.output
-    assert files(tmp_path / "out") == {"clicks.md", "clicks.json"}
+    assert files(tmp_path / "out") == {"clicks.md", "clicks.json", "clicks"}
     report = json.loads((tmp_path / "out" / "clicks.json").read_text())
     assert set(report["results"]) == {"random", "GrabCut"}
     assert (report["model"], report["image_size"], report["precision"]) == ("random", 64, "bf16")
