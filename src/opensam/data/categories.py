@@ -10,7 +10,6 @@ from opensam.data.dataset import Dataset, Part, read_at
 from opensam.data.folders import RecordFolder
 from opensam.data.tars import LabelledTars
 from opensam.masks import Rle
-from opensam.records import ImageRecord, read_image_record
 
 _LIST = re.compile(rb'"categories"\s*:\s*(?=\[)')
 
@@ -38,7 +37,7 @@ class Categories:
             self._ids = _read_list(whole.annotations)
             self.names: tuple[str, ...] = tuple(sorted(set(self._ids.values())))
         elif isinstance(whole, LabelledTars | RecordFolder):
-            records = (_record(whole, row) for row in range(len(whole)))
+            records = (whole.record(row) for row in range(len(whole)))
             used = {one.category for record in records for one in record.annotations}
             self.names = tuple(sorted(name for name in used if name is not None))
         else:
@@ -50,7 +49,7 @@ class Categories:
         if isinstance(dataset, Coco):
             return self._of_coco(dataset, row)
         if isinstance(dataset, LabelledTars | RecordFolder):
-            return [(one.segmentation, one.category) for one in _record(dataset, row).annotations]
+            return [(one.segmentation, one.category) for one in dataset.record(row).annotations]
         return [(mask, None) for mask in dataset.masks(row)]
 
     def _of_coco(self, dataset: Coco, row: int) -> Labelled:
@@ -70,13 +69,6 @@ def _whole(dataset: Dataset, i: int) -> tuple[Dataset, int]:
         i = int(dataset.rows[i])
         dataset = dataset.dataset
     return dataset, i
-
-
-def _record(dataset: LabelledTars | RecordFolder, row: int) -> ImageRecord:
-    if isinstance(dataset, RecordFolder):
-        return read_image_record(dataset.path(row).with_suffix(".json"))
-    shard, places = dataset._row(row)
-    return read_image_record(read_at(shard, *map(int, places["record"])))
 
 
 def _read_list(annotations: Path) -> dict[Any, str]:

@@ -11,7 +11,7 @@ from opensam import image
 from opensam.data.dataset import Dataset, Folder, as_names, is_picture, list_files, stem
 from opensam.data.polygons import encode_labels, encode_polygons
 from opensam.masks import Rle, encode_rle
-from opensam.records import read_image_record
+from opensam.records import ImageRecord, read_image_record
 
 MASK_SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".gif"}  # those that keep every value
 
@@ -32,10 +32,13 @@ class RecordFolder(Folder, Dataset):
             raise ValueError(f"expected NAME.json beside NAME.jpg in {folder}, got no such pair")
         super().__init__(name_of(folder), folder, files)
 
+    def record(self, i: int) -> ImageRecord:
+        """All that is said of picture i. Raises OSError or ValueError where it cannot be read."""
+        return read_image_record(self.path(i).with_suffix(".json"))
+
     def masks(self, i: int) -> tuple[Rle, ...]:
         """Those of the record."""
-        record = read_image_record(self.path(i).with_suffix(".json"))
-        return tuple(annotation.segmentation for annotation in record.annotations)
+        return tuple(annotation.segmentation for annotation in self.record(i).annotations)
 
 
 class MaskFolder(Folder, Dataset):

@@ -15,12 +15,12 @@ from typing import Any
 
 from opensam import image
 from opensam.data.coco import encode
-from opensam.data.dataset import Pictures, read_at
+from opensam.data.dataset import Pictures
 from opensam.data.sa1b import dataset_name, list_shards
 from opensam.data.specs import parse
 from opensam.data.tars import LabelledTars
 from opensam.masks import Rle, area
-from opensam.records import ImageRecord, read_image_record
+from opensam.records import ImageRecord
 
 UNNAMED = "object"
 """The category of masks without one, as in `opensam.records.formats`."""
@@ -246,11 +246,10 @@ class TarTruth(GroundTruth):
 
 class _Records(LabelledTars):
     def record(self, i: int) -> ImageRecord:
-        shard, row = self._row(i)
         try:
-            return read_image_record(read_at(shard, *map(int, row["record"])))
+            return super().record(i)
         except ValueError as error:
-            raise ValueError(f"{self.key(i)} in {shard}: {error}") from error
+            raise ValueError(f"{self.key(i)} in {self._row(i)[0]}: {error}") from error
 
 
 def _load(file: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from opensam.data.dataset import PICTURE_SUFFIXES, Dataset, Pictures, read_at, shown
 from opensam.data.sa1b import ShardError
 from opensam.masks import Rle
-from opensam.records import read_image_record
+from opensam.records import ImageRecord, read_image_record
 
 
 class Tars(Pictures):
@@ -60,11 +60,14 @@ class Tars(Pictures):
 class LabelledTars(Tars, Dataset):
     """All pictures of some tars that have a record."""
 
+    def record(self, i: int) -> ImageRecord:
+        """All that is said of picture i. Raises OSError or ValueError where it cannot be read."""
+        shard, row = self._row(i)
+        return read_image_record(read_at(shard, *map(int, row["record"])))
+
     def masks(self, i: int) -> tuple[Rle, ...]:
         """Those of the record."""
-        shard, row = self._row(i)
-        record = read_image_record(read_at(shard, *map(int, row["record"])))
-        return tuple(annotation.segmentation for annotation in record.annotations)
+        return tuple(annotation.segmentation for annotation in self.record(i).annotations)
 
     def _rows(self, table: NDArray[Any], shard: Path) -> NDArray[Any]:
         pictures, records = table["picture"][:, 0] > 0, table["record"][:, 0] > 0

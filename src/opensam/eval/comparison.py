@@ -25,7 +25,7 @@ def dataset_table(methods: Sequence[MethodScores]) -> Table:
     Raises:
         ValueError: there is no method or no data set, or the methods did not run on the same masks.
     """
-    check_comparable(methods)
+    _check_comparable(methods)
     columns, rows = _columns(methods), list[tuple[Cell, ...]]()
     for name, one in methods[0].datasets.items():
         scores = [method.datasets[name].scores[score] for _, score, method in columns]
@@ -41,7 +41,7 @@ def size_table(methods: Sequence[MethodScores]) -> Table:
     Raises:
         ValueError: as `dataset_table`.
     """
-    check_comparable(methods)
+    _check_comparable(methods)
     columns, rows = _columns(methods), list[tuple[Cell, ...]]()
     for number, size in enumerate(methods[0].sizes):
         scores = [method.sizes[number].scores[score] for _, score, method in columns]
@@ -66,7 +66,7 @@ def mean_table(methods: Sequence[MethodScores]) -> Table:
     return Table("Mean over data sets", ("score", *(method.method for method in methods)), tuple(rows), 3)
 
 
-def check_comparable(methods: Sequence[MethodScores]) -> None:
+def _check_comparable(methods: Sequence[MethodScores]) -> None:
     """Raises ValueError if there is no method or no data set, or the methods did not run on the same masks."""
     if not methods or not methods[0].datasets:
         raise ValueError("a report expects at least one method on one data set, got none.")

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from opensam.eval.edges import Edges, keep_ridges
+from opensam.eval.edges import Edges, keep_ridges, sobel
 from opensam.image import Rgb
 
 SIGMA = 2.0
@@ -49,9 +49,7 @@ def sobel_edges(picture: Rgb) -> Edges:
     Returns:
         (H, W) in [0, 1]; 1 is the steepest that a picture can have.
     """
-    grey = _grey(picture)
-    across = cv2.Sobel(grey, cv2.CV_32F, 1, 0, borderType=cv2.BORDER_REPLICATE)
-    down = cv2.Sobel(grey, cv2.CV_32F, 0, 1, borderType=cv2.BORDER_REPLICATE)
+    across, down = sobel(_grey(picture))
     # The longest gradient is (4, 2).
     magnitude = np.asarray(np.hypot(across, down) / np.float32(np.sqrt(20)), dtype=np.float32)
     return keep_ridges(magnitude, np.arctan2(down, across))

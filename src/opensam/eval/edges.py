@@ -147,15 +147,15 @@ def mask_edges(logits: Tensor, threshold: float = 0.0) -> Edges:
     probability = torch.sigmoid(logits).cpu().numpy()
     inside = (logits > threshold).cpu().numpy().view(np.uint8)
     outline = cv2.dilate(inside, np.ones((3, 3), np.uint8)) > inside
-    strength = sobel(probability) / np.float32(_STEP)
+    strength = np.hypot(*sobel(probability)) / np.float32(_STEP)
     return np.where(outline, strength, np.float32(0))
 
 
-def sobel(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The length of the gradient of (H, W) by Sobel's filters of 3 x 3."""
+def sobel(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The gradient of (H, W) by Sobel's filters of 3 x 3: across and down."""
     across = cv2.Sobel(values, cv2.CV_32F, 1, 0, borderType=cv2.BORDER_REPLICATE)
     down = cv2.Sobel(values, cv2.CV_32F, 0, 1, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(np.hypot(across, down), dtype=np.float32)
+    return np.asarray(across, dtype=np.float32), np.asarray(down, dtype=np.float32)
 
 
 def thin_edges(edges: Edges) -> Edges:

@@ -11,7 +11,7 @@ makes these too narrow; the second ones draw whole pictures (bootstrap), and are
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -28,7 +28,6 @@ from opensam.eval.report import Cell, Table
 from opensam.eval.runner import Item, Measure, Measured
 from opensam.eval.segmenters import ClickSegmenter
 from opensam.eval.single_point import ClicksConfig, MaskValue, Points, score_source
-from opensam.rle import encode_edges
 
 SCORES = ("iou@1", "iou@3")
 """After 1 and 3 clicks (paper, section 6)."""
@@ -141,14 +140,7 @@ def _score(
     item: Item,
 ) -> list[MaskValue]:
     dataset, row = item.place
-    source = datasets[dataset].read(row)
-    # An empty mask is not asked for, and the others keep their numbers, which decide on their random points.
-    empty = np.zeros(0, dtype=np.int64)
-    masks = [
-        mask if number in wanted[item.key] else encode_edges(empty, mask["size"])
-        for number, mask in enumerate(source.masks)
-    ]
-    return score_source(segmenter, replace(source, masks=tuple(masks)), config)
+    return score_source(segmenter, datasets[dataset].read(row), config, wanted[item.key])
 
 
 def scored_masks(found: Found, measured: Measured) -> tuple[list[ScoredMask], dict[str, str]]:

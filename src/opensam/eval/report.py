@@ -122,7 +122,7 @@ class Report:
         if self.skipped:
             lines = [f"- {name}: {reason}" for name, reason in self.skipped.items()]
             parts.append("\n".join([f"## Left out: {len(self.skipped)} pictures\n", *lines]) + "\n")
-        parts.append("\n".join(["## Conditions\n", *conditions(self.facts)]) + "\n")
+        parts.append("\n".join(["## Conditions\n", *(f"- {line}" for line in conditions(self.facts))]) + "\n")
         return "\n".join(parts)
 
     def json(self) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def headline_table(reports: Sequence[Report]) -> Table:
 
 def conditions(facts: dict[str, Any]) -> list[str]:
     """What a number depends on, a line each."""
-    return [f"- {name}: {_as_text(value)}" for name, value in facts.items()]
+    return [f"{name}: {_as_text(value)}" for name, value in facts.items()]
 
 
 def mean_row(name: str, rows: Sequence[Sequence[Cell]]) -> tuple[Cell, ...]:

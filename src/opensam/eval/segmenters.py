@@ -20,6 +20,11 @@ from opensam.prompts import Prompts
 Masks = NDArray[np.bool_]
 
 
+def prompts_per_call(device: str) -> int:
+    """How many masks of a picture to ask for at once: on a processor a few, so that the decoder stays in its cache."""
+    return 4 if device == "cpu" else 32
+
+
 @dataclass(frozen=True)
 class Answer:
     """Candidate masks for P objects.

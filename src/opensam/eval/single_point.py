@@ -8,7 +8,7 @@ Letters: P masks that play at the same time, (H, W) the picture.
 """
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypedDict
@@ -125,14 +125,23 @@ def _score(segmenter: BoxSegmenter, datasets: Sequence[Dataset], config: ClicksC
     return score_source(segmenter, datasets[dataset].read(row), config)
 
 
-def score_source(segmenter: BoxSegmenter, source: Source, config: ClicksConfig) -> list[MaskValue]:
+def score_source(
+    segmenter: BoxSegmenter, source: Source, config: ClicksConfig, wanted: Collection[int] | None = None
+) -> list[MaskValue]:
     """The scores of the masks of one picture, without those that are empty: nothing can be clicked in them.
+
+    Args:
+        segmenter: the method.
+        source: the picture and its masks.
+        config: how it is played, and how many masks of a picture at most.
+        wanted: the numbers of the masks to ask for; None: all.
 
     Raises:
         ValueError: the picture or a mask cannot be read, or they are of different sizes.
     """
-    count = len(source.masks)
-    numbers = [n for n in evenly(count, config.max_masks_per_image or count) if area(source.masks[n])]
+    listed = sorted(range(len(source.masks)) if wanted is None else wanted)
+    chosen = evenly(len(listed), config.max_masks_per_image or len(listed))
+    numbers = [number for number in (listed[place] for place in chosen) if area(source.masks[number])]
     if not numbers:
         return []
     image = source.rgb

@@ -13,7 +13,7 @@ from torch import Tensor
 from opensam.data.dataset import Source
 from opensam.data.selection import evenly
 from opensam.eval.metrics import iou, mean_scores
-from opensam.eval.segmenters import Masks, SamSegmenter
+from opensam.eval.segmenters import Masks, SamSegmenter, prompts_per_call
 from opensam.eval.single_point import score_image
 from opensam.files import replacing
 from opensam.geometry import Resize
@@ -25,8 +25,6 @@ from opensam.train.frozen import EmbeddingMemory
 SCORES = {"box": "box", "iou@1": "1 click", "iou@3": "3 clicks", "iou@5": "5 clicks"}
 CLICKS = 5
 SHOWN = 8
-PROMPTS_PER_CALL = {"cpu": 4}  # else the decoder leaves the cache of the processor
-MANY_PROMPTS = 32
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def measure(sam: Sam, pictures: Sequence[HeldOut], cache: EmbeddingMemory) -> di
         cache: of embeddings of this image encoder; they are taken from there and put there.
     """
     segmenter, rows = RememberingSegmenter(sam, cache), []
-    together = PROMPTS_PER_CALL.get(sam.device.type, MANY_PROMPTS)
+    together = prompts_per_call(sam.device.type)
     for picture in pictures:
         rows += score_image(segmenter, _rgb(picture), picture.truths, together, CLICKS)
     means = mean_scores(rows)

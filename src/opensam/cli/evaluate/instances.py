@@ -53,9 +53,9 @@ def instances(
     The same command goes on where it was interrupted.
     """
     from opensam.eval.instances import InstancesConfig
+    from opensam.eval.segmenters import prompts_per_call
     from opensam.recipes.evaluation import instances as evaluation
 
-    together = 4 if device == "cpu" else 32
     config = InstancesConfig.of(
         {
             "data": data,
@@ -63,7 +63,7 @@ def instances(
             "boxes": boxes,
             "rounds": rounds,
             "masks": save_masks,
-            "prompts_per_call": together,
+            "prompts_per_call": prompts_per_call(device),
         }
     )
     choice = choose(model, checkpoint, device, precision, image_size)

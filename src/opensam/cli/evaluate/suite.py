@@ -146,12 +146,13 @@ def _proposals(settings: dict[str, Any], points_per_side: int, choice: "ModelCho
 
 def _instances(settings: dict[str, Any], boxes: str | None, device: str, choice: "ModelChoice") -> "Part":
     from opensam.eval.instances import InstancesConfig
+    from opensam.eval.segmenters import prompts_per_call
     from opensam.recipes.evaluation.instances import instances
     from opensam.recipes.evaluation.suite import Part
 
     if boxes is None:
         return Part("instances", None, "no --boxes of a detector were given")
-    config = InstancesConfig.of(settings | {"boxes": boxes, "prompts_per_call": 4 if device == "cpu" else 32})
+    config = InstancesConfig.of(settings | {"boxes": boxes, "prompts_per_call": prompts_per_call(device)})
     return Part("instances", partial(instances, config, choice))
 
 

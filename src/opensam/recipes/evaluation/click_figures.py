@@ -1,6 +1,6 @@
 """What a table of clicks does not show: the curve over clicks, and masks that went wrong, by size and by data set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,7 +77,7 @@ def draw_curve(out: Path, methods: Sequence[MethodScores]) -> Figure:
 
 
 def draw_failures(
-    out: Path, masks: Sequence[Played], datasets: Sequence[Dataset], segmenter: BoxSegmenter, mode: SheetMode
+    out: Path, masks: Sequence[Played], datasets: Sequence[Dataset], make: Callable[[], BoxSegmenter], mode: SheetMode
 ) -> tuple[Figure, ...]:
     """Sheets of masks that fail from a box: by size, and of the data sets with the lowest IoU.
 
@@ -85,6 +85,7 @@ def draw_failures(
     """
     if mode == "none":
         return ()
+    segmenter = make()
     failed = [one for one in masks if one.scores["box"] < FAILED]
     by_size = {f"up to {100 * bound:g} % of the picture": _of(failed, "size", bound) for bound in SIZES}
     means: dict[str, list[float]] = {}

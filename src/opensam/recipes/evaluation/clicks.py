@@ -14,7 +14,7 @@ from opensam.eval.metrics import MethodScores
 from opensam.eval.report import Headline, Report, Table
 from opensam.eval.runner import list_items
 from opensam.eval.seeded import random_walker, watershed
-from opensam.eval.segmenters import BoxSegmenter, SamSegmenter
+from opensam.eval.segmenters import BoxSegmenter
 from opensam.eval.single_point import PAPER, ClicksConfig, scoring, summarise
 from opensam.recipes.evaluation.click_figures import draw_curve, draw_failures, failure_table, played
 from opensam.recipes.evaluation.session import ModelChoice, Session, Setting
@@ -59,7 +59,7 @@ def clicks(
     items = list_items(datasets, config.max_images)
     session = Session(setting, "clicks", config, choice, config.seed)
     ours = session.facts["model"]
-    makers: dict[str, Callable[[], BoxSegmenter]] = {ours: partial(_sam, choice)}
+    makers: dict[str, Callable[[], BoxSegmenter]] = {ours: choice.segmenter}
     makers |= {BASELINES[name][0]: BASELINES[name][1] for name in baselines}
     measured = {
         method: session.measure(method, items, partial(scoring, make, datasets, config))
@@ -76,7 +76,10 @@ def clicks(
         session.config,
         session.facts,
         notes=_notes(config, methods, setting.workers),
-        figures=(draw_curve(setting.out, methods), *draw_failures(setting.out, masks, datasets, _sam(choice), sheets)),
+        figures=(
+            draw_curve(setting.out, methods),
+            *draw_failures(setting.out, masks, datasets, choice.segmenter, sheets),
+        ),
         skipped=session.skipped,
         headlines=_headlines(methods),
     )
@@ -114,10 +117,6 @@ def _notes(config: ClicksConfig, methods: Sequence[MethodScores], workers: int) 
         POINTS_NOTES[config.points],
         f"Speed, each picture embedded once for all its masks: {speeds}.",
     )
-
-
-def _sam(choice: ModelChoice) -> SamSegmenter:
-    return SamSegmenter(choice.fast())
 
 
 def _as_json(method: MethodScores) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from opensam.eval.fairness import (
 )
 from opensam.eval.groups import find_masks, read_groups
 from opensam.eval.report import Headline, Report
-from opensam.eval.segmenters import SamSegmenter
 from opensam.recipes.evaluation.session import ModelChoice, Session, Setting
 from opensam.recipes.generation import digest_of
 
@@ -42,7 +41,7 @@ def fairness(config: FairnessConfig, choice: ModelChoice, setting: Setting) -> R
     datasets = [dataset for dataset, _ in open_datasets(config.data)]
     found = find_masks(table, datasets, setting.skip_bad)
     session = Session(setting, "fairness", config, choice, config.seed)
-    start = partial(scoring, partial(_sam, choice), datasets, config, found)
+    start = partial(scoring, choice.segmenter, datasets, config, found)
     measured = session.measure(session.facts["model"], list(found.members), start)
     scored, empty = scored_masks(found, measured)
     groups, differences = compare_groups(scored, table.attributes, np.random.default_rng(config.seed))
@@ -64,7 +63,3 @@ def fairness(config: FairnessConfig, choice: ModelChoice, setting: Setting) -> R
 def _gap(attribute: str, groups: list[GroupScores]) -> Headline:
     means = [group.scores[SCORES[0]].mean for group in groups]
     return Headline(f"{attribute}: largest gap between groups, mIoU at 1 point", max(means) - min(means))
-
-
-def _sam(choice: ModelChoice) -> SamSegmenter:
-    return SamSegmenter(choice.fast())

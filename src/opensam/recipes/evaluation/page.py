@@ -60,7 +60,7 @@ def _section(report: Report, folder: Path) -> str:
     if report.skipped:
         rows = "".join(f"<li>{escape(name)}: {escape(reason)}</li>" for name, reason in report.skipped.items())
         parts.append(f"<details><summary>{len(report.skipped)} pictures left out</summary><ul>{rows}</ul></details>")
-    lines = "".join(f"<li>{escape(line.removeprefix('- '))}</li>" for line in conditions(report.facts))
+    lines = "".join(f"<li>{escape(line)}</li>" for line in conditions(report.facts))
     parts.append(f"<details><summary>Conditions</summary><ul>{lines}</ul></details>")
     return f"<section>\n{chr(10).join(parts)}\n</section>"
 

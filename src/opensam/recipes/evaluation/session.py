@@ -1,6 +1,5 @@
 """What every evaluation shares: the model in each worker, the journal, the conditions in the report."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from opensam.eval.facts import run_facts
 from opensam.eval.journal import Journal
 from opensam.eval.report import Report, write_report
 from opensam.eval.runner import Item, Measured, Progress, Spread, Start, measure
+from opensam.eval.segmenters import SamSegmenter
 from opensam.models import zoo
 from opensam.models.sam import Sam
 from opensam.precision import Precision
@@ -53,6 +53,10 @@ class ModelChoice(Config):
     def fast(self) -> Sam:
         """The copy of the model that only predicts, in its precision."""
         return self.predictor().model
+
+    def segmenter(self) -> SamSegmenter:
+        """The model as a method that answers clicks and boxes."""
+        return SamSegmenter(self.fast())
 
     def facts(self) -> dict[str, Any]:
         """Which model it is: its name, its weights, how it computes."""
@@ -132,7 +136,7 @@ class Session:
         path = setting.out / f"{name}.partial.jsonl"
         if str(self.facts["commit"]).endswith("-dirty"):  # the code may have changed in between
             path.unlink(missing_ok=True)
-        self.journal = Journal(path, json.loads(json.dumps(wanted)))
+        self.journal = Journal(path, wanted)
         self.skipped: dict[str, str] = {}
 
     def measure(self, method: str, items: Sequence[Item], start: Start) -> Measured:

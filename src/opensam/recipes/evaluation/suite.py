@@ -69,7 +69,8 @@ def write_summary(out: Path, reports: Sequence[Report], left_out: Sequence[str])
     links = [f"- [{report.title}]({report.name}.md)" for report in reports]
     missing = [f"- left out: {sentence}" for sentence in left_out]
     table = headline_table(reports)
-    lines = [f"# {TITLE}\n", f"{table.markdown()}\n{table.note}\n", *links, *missing, "", *conditions(reports[0].facts)]
+    facts = [f"- {line}" for line in conditions(reports[0].facts)]
+    lines = [f"# {TITLE}\n", f"{table.markdown()}\n{table.note}\n", *links, *missing, "", *facts]
     content = {report.name: report.json() for report in reports}
     machine = json.dumps({"left_out": list(left_out), "reports": content}, indent=2, allow_nan=False)
     for name, text in (("report.md", "\n".join(lines) + "\n"), ("report.json", machine + "\n")):
