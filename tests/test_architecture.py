@@ -19,12 +19,12 @@ FLOORS = {
     0: {"config", "geometry", "masks", "image", "precision", "threads"},
     1: {"prompts", "records"},
     2: {"models", "data", "interaction", "distributed"},
-    3: {"predictor", "train", "export"},
+    3: {"predictor", "train", "export", "onnx"},
     4: {"amg"},
     5: {"compose"},
     6: {"eval"},
     7: {"engine"},
-    8: {"recipes", "serve", "launch", "view", "__init__"},  # __init__: the public names
+    8: {"recipes", "serve", "client", "launch", "view", "__init__"},  # __init__: the public names
     9: {"cli", "compat", "demo"},
     10: {"__main__"},  # only starts cli
 }
@@ -42,8 +42,15 @@ CORE = {
 }  # fmt: skip
 EXTRAS = {
     "lightning_fabric", "tensorboard", "torch.utils.tensorboard", "ray", "scipy", "skimage", "matplotlib",
-    "transformers", "h5py",
+    "transformers", "h5py", "onnx", "onnxscript", "onnxruntime", "fastapi", "starlette", "uvicorn", "sqlalchemy",
 }  # fmt: skip
+
+# What these import from extras they may import at once; others import them in the function that needs them.
+BUILT_ON = {
+    "serve": {"fastapi", "starlette", "uvicorn", "sqlalchemy"},
+    "engine.store": {"sqlalchemy"},
+    "onnx": {"onnxruntime"},
+}
 
 FILE_SIDE_OF_MODELS = {"models.checkpoints", "models.download", "models.layouts", "models.zoo"}
 NOT_IN_MODELS = {"numpy", "PIL", "cv2"}
@@ -252,10 +259,14 @@ def light_core(sources: list[Source]) -> list[str]:
     """Importing a module loads core libraries only; what an extra brings is imported where it is used."""
     found = []
     for source in sources:
+        built_on = {extra for home, extras in BUILT_ON.items() if within(source.module, {home}) for extra in extras}
         for one in imports(source):
             where = f"{source.module}:{one.line} imports {one.name}"
+            for home, extras in BUILT_ON.items():
+                if within(one.name, {f"opensam.{home}"}) and one.at_import and not extras <= built_on:
+                    found.append(f"{where}, which is built on {', '.join(sorted(extras))}, at once")
             if within(one.name, EXTRAS):
-                if one.at_import:
+                if one.at_import and not within(one.name, built_on):
                     found.append(f"{where}, from an extra, at once; import it in the function that needs it")
             elif one.name.split(".")[0] not in CORE | sys.stdlib_module_names | {"opensam"}:
                 found.append(f"{where}, which no dependency of opensam brings")
@@ -365,6 +376,8 @@ PLANTED: list[tuple[Rule, dict[str, str], str]] = [
     (pure_networks, {"models/vit.py": in_function("x.to('cuda:0')")}, "the device 'cuda:0'"),
     (pure_networks, {"models/vit.py": in_function("torch.autocast(x)")}, "uses autocast"),
     (light_core, {"eval/metrics.py": "from scipy import ndimage\n"}, "at once"),
+    (light_core, {"cli/serve.py": "from opensam.serve.app import create_app\n"}, "built on fastapi"),
+    (light_core, {"serve/app.py": "import onnxruntime\n"}, "at once"),
     (light_core, {"train/loop.py": "from lightning_fabric import Fabric\n"}, "at once"),
     (light_core, {"config.py": "try:\n    import yaml\nexcept ImportError:\n    pass\n"}, "no dependency"),
     (light_core, {"amg.py": in_function("from torchvision.ops import nms")}, "no dependency"),

@@ -41,6 +41,12 @@ EXTRAS = {
     "skimage": "eval",
     "h5py": "eval",
     "transformers": "text",
+    "onnxruntime": "onnx",
+    "onnx": "export",
+    "onnxscript": "export",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "sqlalchemy": "serve",
 }
 
 ModelOption = Annotated[
