@@ -190,6 +190,11 @@ class Store:
         with self._database.reading() as connection:
             return connection.execute(living([sql.func.count()])).scalar_one()
 
+    def used_labels(self) -> set[str | None]:
+        """The labels that annotations have; None is among them if one has no label."""
+        with self._database.reading() as connection:
+            return set(connection.execute(living([ANNOTATIONS.c.label]).distinct()).scalars())
+
     # ---- pictures ---------------------------------------------------------------------------------------------
 
     def states(self, image_ids: Sequence[str]) -> dict[str, tuple[str, int]]:

@@ -1,0 +1,1 @@
+"""The HTTP server and what it shows: inference for programs, annotation for people."""
