@@ -1,1 +1,0 @@
-"""The HTTP server and what it shows: inference for programs, annotation for people."""
