@@ -72,13 +72,15 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Rgb:
         return _picture_to_rgb(picture)
 
 
-def size(path: str | Path) -> tuple[int, int]:
-    """(H, W) of an image file after EXIF, from its header alone.
+def size(source: str | Path | bytes) -> tuple[int, int]:
+    """(H, W) of an image file, or of its bytes, after EXIF, from its header alone.
 
     Raises:
         ImageError: the file is missing, empty or not a picture.
     """
-    with opened(path) as picture:
+    with opened(source) as picture:
+        if picture.format == "PNG" and _has_late_exif(picture):
+            picture.load()
         # Pillow already reports TIFF the way it will turn it.
         turned = picture.format != "TIFF" and orientation(picture) in _SWAPS_SIDES
         return (picture.width, picture.height) if turned else (picture.height, picture.width)
@@ -155,6 +157,20 @@ def _picture_to_rgb(picture: Image.Image) -> Rgb:
         picture = Image.new("RGB", picture.size, "white")
         picture.paste(cutout, mask=cutout)
     return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _has_late_exif(picture: Image.Image) -> bool:
+    """Whether a PNG says behind its pixels how it is turned (PNG 3, 11.3.4.5: eXIf stands before them or after)."""
+    file = getattr(picture, "fp", None)
+    if file is None:  # it is unpacked already
+        return False
+    place, behind = file.tell(), False
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] != b"IEND" and not (behind and head[4:] == b"eXIf"):
+        behind = behind or head[4:] == b"IDAT"
+        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    file.seek(place)
+    return head[4:] == b"eXIf"
 
 
 def orientation(picture: Image.Image) -> int:

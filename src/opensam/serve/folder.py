@@ -290,6 +290,8 @@ def _passes(content: bytes) -> str | None:
             return None
         if picture.format != "MPO" and getattr(picture, "is_animated", False):
             return None
+        if kind == "image/png" and b"eXIf" in content:
+            picture.load()  # it may stand behind the pixels
         turn, written = image.orientation(picture), Image.Exif()
         written.load(picture.info.get("exif") or b"")
         in_exif = kind == "image/jpeg" and written.get(ExifTags.Base.Orientation, 1) == turn

@@ -67,6 +67,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sql.Connection]:
         """What is read inside was all there at one moment. Raises StoreError."""
+        self._check_there()  # before, too: opening what is gone would make an empty one
         with _explained(), self.engine.begin() as connection:
             yield connection
         self._check_there()

@@ -107,10 +107,9 @@ def take_picture(connection: sql.Connection, picture: Picture, now: float) -> No
     if (row.width, row.height) != (picture.width, picture.height):
         there = connection.execute(living([sql.func.count()]).where(ANNOTATIONS.c.image_id == picture.id)).scalar_one()
         if there:
-            raise ConflictError(
+            raise ValueError(
                 f"{picture.file_name} has {picture.width} x {picture.height} pixels now, but masks that were made on "
-                f"{row.width} x {row.height}; put the old picture back, or give the new one another name",
-                None,
+                f"{row.width} x {row.height}; put the old picture back, or give the new one another name"
             )
     state = IN_PROGRESS if row.state == NEW else row.state
     values = {"width": picture.width, "height": picture.height, "state": state, "changed": now}

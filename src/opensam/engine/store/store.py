@@ -92,8 +92,8 @@ class Store:
             The annotation, and False if it was there already with this content.
 
         Raises:
-            ConflictError: the id is taken by something else, or the picture has masks of another size.
-            ValueError: the mask does not fit the picture.
+            ConflictError: the id is taken by something else.
+            ValueError: the mask does not fit the picture, or the picture has masks of another size.
         """
         values = values_of(content) | {"image_id": picture.id}
         statements.check_size(content, picture.height, picture.width)
@@ -168,8 +168,7 @@ class Store:
             How many were saved, by picture.
 
         Raises:
-            ConflictError: a picture has masks of another size.
-            ValueError: a mask does not fit its picture.
+            ValueError: a mask does not fit its picture, or a picture has masks of another size.
         """
         rows = [
             (picture, {one: values_of(content) | {"image_id": picture.id} for one, content in new.items()})
