@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-import opensam
 from opensam.files import replacing
 from opensam.models.sam import Sam
 
@@ -77,7 +77,7 @@ def write(model: "ModelProto", path: Path, sam: Sam, description: str) -> None:
     """
     import onnx
 
-    model.producer_name, model.producer_version, model.doc_string = "opensam", opensam.__version__, description
+    model.producer_name, model.producer_version, model.doc_string = "opensam", version("opensam"), description
     facts = {"model": sam.name, "image_size": str(sam.image_size), "mask_threshold": str(sam.mask_threshold)}
     onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model)
