@@ -10,8 +10,7 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from opensam.masks import Rle, area
-from opensam.rle import rle_to_box
+from opensam.rle import Rle, read_runs, rle_to_box
 
 LAYOUT = 1
 """Version of the tables; a store with a higher one was written by a newer opensam."""
@@ -151,7 +150,7 @@ def values_of(content: Content) -> dict[str, Any]:
     """
     columns = asdict(content)
     rle = columns.pop("segmentation")
-    pixels = area(rle)
+    pixels = int(read_runs(rle)[1::2].sum())
     x0, y0, x1, y1 = rle_to_box(rle).tolist()
     bbox = [x0, y0, x1 - x0 + 1, y1 - y0 + 1] if pixels else [0, 0, 0, 0]
     return {"counts": rle["counts"], "bbox": bbox, "area": pixels, **columns}
