@@ -142,7 +142,9 @@ def _array(name: str, value: Any) -> NDArray[Any]:
     try:
         array = np.array(value, dtype=np.float64)
     except (ValueError, OverflowError):
-        raise ValueError(f"expected {name} with rows of one length, got several; pad points with the label -1") from None
+        raise ValueError(
+            f"expected {name} with rows of one length, got several; pad points with the label -1"
+        ) from None
     if array.size == 0:
         raise ValueError(f"expected something in {name}, got nothing; leave it out")
     return array
@@ -191,5 +193,3 @@ def _candidates(prediction: Prediction, request: PredictRequest) -> Iterator[dic
             candidate["low_res_mask"] = base64.b64encode(logits.clip(-60000, 60000).astype("<f2").tobytes()).decode()
             candidate["low_res_shape"] = list(logits.shape)
         yield candidate
-
-
