@@ -117,9 +117,7 @@ class _Crop:
     box: Box
     size: tuple[int, int]
 
-    def segment(
-        self, points: NDArray[np.float64], config: AmgConfig, steps: Steps | None = None
-    ) -> list[Candidate]:
+    def segment(self, points: NDArray[np.float64], config: AmgConfig, steps: Steps | None = None) -> list[Candidate]:
         """Masks for clicks on points (N, 2), (x, y) in pixels of the crop."""
         steps = steps or Steps(len(points), None)
         order = coarse_to_fine(points / self.resize.original_size[::-1]) if config.object_aware else range(len(points))

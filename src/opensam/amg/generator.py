@@ -43,9 +43,7 @@ class MaskGenerator:
         self.predictor = predictor
         self.config = (config or PRESETS[preset_of(predictor.sam.name)]).changed(**overrides)
 
-    def generate(
-        self, image: images.Source, progress: Callable[[int, int], None] | None = None
-    ) -> list[MaskRecord]:
+    def generate(self, image: images.Source, progress: Callable[[int, int], None] | None = None) -> list[MaskRecord]:
         """The masks of a picture.
 
         Args:
