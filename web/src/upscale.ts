@@ -103,7 +103,8 @@ function widened(
   return band;
 }
 
-function cellsAbove(logits: Float32Array, rows: number, columns: number, threshold: number): Box {
+/** The tight box of the cells above a threshold; its left side is right of its right one where there are none. */
+export function cellsAbove(logits: Float32Array, rows: number, columns: number, threshold: number): Box {
   const box: Box = [columns, rows, 0, 0];
   for (let row = 0, at = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++, at++) {
