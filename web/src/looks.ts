@@ -29,19 +29,19 @@ export function colorOf(annotation: Pick<Annotation, "id" | "label">, labels: re
 }
 
 export function accepted(color: Rgb, opacity: number): MaskStyle {
-  return { color, edge: color, opacity };
+  return { color, edge: color, opacity, halo: false };
 }
 
 export function highlighted(color: Rgb, opacity: number): MaskStyle {
-  return { color, edge: WHITE, opacity: Math.min(0.85, opacity * 0.7) };
+  return { color, edge: WHITE, opacity: Math.min(0.85, opacity * 0.7), halo: true };
 }
 
 export function drafted(opacity: number): MaskStyle {
-  return { color: ACCENT, edge: WHITE, opacity };
+  return { color: ACCENT, edge: WHITE, opacity, halo: true };
 }
 
 export function previewed(opacity: number): MaskStyle {
-  return { color: ACCENT, edge: ACCENT, opacity: opacity * 0.6 };
+  return { color: ACCENT, edge: ACCENT, opacity: opacity * 0.6, halo: false };
 }
 
 /** #rrggbb as three numbers; null for anything else. */

@@ -15,9 +15,14 @@ export interface MaskStyle {
   edge: Rgb;
   /** 0 to 1. */
   opacity: number;
+  /** A dark rim around the outline, so that it shows on a light picture too. */
+  halo: boolean;
 }
 
 export type Rgb = readonly [number, number, number];
+
+const HALO: Rgb = [0, 0, 0];
+const HALO_OPACITY = 0.5;
 
 export class Sprite {
   private canvas: OffscreenCanvas | null = null;
@@ -36,15 +41,15 @@ export class Sprite {
   /** Whether the canvas shows what the view needs, pixel for pixel. */
   isFresh(view: Viewport): boolean {
     if (this.scale !== view.scale || this.painted !== this.shape || this.style !== styleKey(this.look)) return false;
-    const needed = regionIn(this.shape.box, view, 0);
+    const needed = regionIn(this.shape.box, view, 0, this.thickness);
     const [left, top, right, bottom] = this.region;
     return isEmpty(needed) || (needed[0] >= left && needed[1] >= top && needed[2] <= right && needed[3] <= bottom);
   }
 
   refresh(view: Viewport): void {
-    this.region = regionIn(this.shape.box, view, 0.5);
-    this.scale = view.scale;
     this.thickness = Math.max(1, Math.round(view.ratio));
+    this.region = regionIn(this.shape.box, view, 0.5, this.thickness);
+    this.scale = view.scale;
     this.painted = this.shape;
     this.style = styleKey(this.look);
     this.canvas = null;
@@ -131,15 +136,20 @@ function colour(
 ): void {
   const fill = packed(look.color, look.opacity);
   const edge = packed(look.edge, 1);
+  const halo = look.halo ? packed(HALO, HALO_OPACITY) : 0;
   const stride = width + 2 * rim;
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0, at = (y + rim) * stride + rim; x < width; x++, at++, to++) {
-      if (!inside[at]) continue;
+      const own = inside[at]!;
+      if (!own && !halo) continue;
       let border = false;
       for (let step = 1; step <= rim && !border; step++) {
-        border = !(inside[at - step]! & inside[at + step]! & inside[at - step * stride]! & inside[at + step * stride]!);
+        const up = inside[at - step * stride]!;
+        const down = inside[at + step * stride]!;
+        const [left, right] = [inside[at - step]!, inside[at + step]!];
+        border = own ? !(left & right & up & down) : !!(left | right | up | down);
       }
-      pixels[to] = border ? edge : fill;
+      pixels[to] = own ? (border ? edge : fill) : border ? halo : 0;
     }
   }
 }
@@ -148,13 +158,14 @@ function packed([red, green, blue]: Rgb, opacity: number): number {
   return ((Math.round(opacity * 255) << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
-/** The device pixels of a box that are in the view, or within `margin` views of it. */
-function regionIn(box: Box, view: Viewport, margin: number): Box {
+/** The device pixels of a box, and of a rim around it, that are in the view, or within `margin` views of it. */
+function regionIn(box: Box, view: Viewport, margin: number, rim: number): Box {
   if (isEmpty(box)) return NOTHING;
   const [x, y] = [Math.round(view.x), Math.round(view.y)];
   const [wide, high] = [Math.ceil(margin * view.viewWidth), Math.ceil(margin * view.viewHeight)];
   const window: Box = [-x - wide, -y - high, view.viewWidth - x + wide, view.viewHeight - y + high];
-  const region = intersection(scaled(box, view.scale), window);
+  const [left, top, right, bottom] = scaled(box, view.scale);
+  const region = intersection([left - rim, top - rim, right + rim, bottom + rim], window);
   return isEmpty(region) ? NOTHING : region;
 }
 
@@ -171,6 +182,6 @@ function intersection(one: Box, other: Box): Box {
   ];
 }
 
-function styleKey({ color, edge, opacity }: MaskStyle): string {
-  return `${color.join()} ${edge.join()} ${opacity}`;
+function styleKey({ color, edge, opacity, halo }: MaskStyle): string {
+  return `${color.join()} ${edge.join()} ${opacity} ${halo}`;
 }
