@@ -14,15 +14,16 @@ import { Painter } from "./painter";
 import { Prompter } from "./prompter";
 import { Proposals } from "./proposals";
 import type { Size } from "./resize";
-import { contains, decodeRle, type Box, type Runs } from "./rle";
+import { contains, type Box } from "./rle";
 import { Scene } from "./scene";
 import type { Candidate, Segmenter } from "./segmenter";
-import { RunsShape, shapeToMask } from "./shapes";
+import { rleShape, shapeToMask, type RunsShape } from "./shapes";
 import { Signal } from "./signal";
 import { handlersOf } from "./tools/all";
 import type { PointerAt, Tool, ToolHandler } from "./tools/tool";
-import type { Annotation, ImageItem, Label, Rle } from "./types";
+import type { Annotation, ImageItem, Label } from "./types";
 import type { Viewport } from "./viewport";
+import { masks, Voice } from "./voice";
 
 export type { Draft, Operation } from "./document";
 export type { Tool } from "./tools/tool";
@@ -67,14 +68,13 @@ export class Editor {
   private readonly prompter: Prompter;
   private readonly gestures: Gestures;
   private readonly scene: Scene;
-  private readonly live: HTMLElement;
-  private readonly shapes = new WeakMap<Rle, RunsShape>();
+  private readonly voice: Voice;
 
   constructor(host: HTMLElement, model: Segmenter) {
     if (getComputedStyle(host).position === "static") host.style.position = "relative";
     this.painter = new Painter(host);
     this.prompter = new Prompter(model);
-    this.live = prepared(this.painter.canvas, host);
+    this.voice = new Voice(this.painter.canvas, host);
     this.gestures = new Gestures(this.painter.canvas, this);
     this.crosshair = new Crosshair(this.painter.canvas, this);
     this.scene = new Scene(this);
@@ -85,7 +85,8 @@ export class Editor {
       before = this.handler;
       this.setCursor(null);
     });
-    this.describeCanvas();
+    this.voice.name(null);
+    this.setCursor(null);
   }
 
   get viewport(): Viewport {
@@ -118,8 +119,11 @@ export class Editor {
     this.painter.show(bitmap);
     this.show(this.history.current, false);
     this.crosshair.reset();
-    this.describeCanvas();
-    this.say(`${image.file_name}, ${count(annotations.length)}`);
+    this.voice.name(image.file_name);
+    this.setCursor(null);
+    this.say(`${image.file_name}, ${masks(annotations.length)}`);
+    const lost = annotations.filter((annotation) => annotation.area && !this.shapeOf(annotation).runs.ends[1]).length;
+    if (lost) this.problem.set(`${masks(lost)} cannot be shown: damaged, or made for a picture of another size.`);
   }
 
   close(): void {
@@ -128,7 +132,8 @@ export class Editor {
     this.history = new History<State>({ draft: null, annotations: [] }, shed);
     this.painter.show(null);
     this.show(this.history.current, false);
-    this.describeCanvas();
+    this.voice.name(null);
+    this.setCursor(null);
   }
 
   /** Clicks at places of the picture, as one step. Places outside it count as its border. */
@@ -165,7 +170,7 @@ export class Editor {
     const annotation = draftAnnotation(draft, runs, this.image.id, this.label.value);
     const annotations = [...this.history.current.annotations, annotation];
     this.commit({ draft: null, annotations });
-    this.say(`Mask accepted, ${count(annotations.length)}`);
+    this.say(`Mask accepted, ${masks(annotations.length)}`);
   }
 
   /** Ends, of what is under way, the innermost: a stroke, the draft, the selection, the proposals. */
@@ -189,7 +194,7 @@ export class Editor {
   remove(id: string): void {
     const { draft, annotations } = this.history.current;
     this.commit({ draft, annotations: annotations.filter((annotation) => annotation.id !== id) });
-    this.say(`Mask removed, ${count(this.annotations.value.length)}`);
+    this.say(`Mask removed, ${masks(this.annotations.value.length)}`);
   }
 
   relabel(id: string, label: string | null): void {
@@ -261,7 +266,7 @@ export class Editor {
     const taken = this.proposals.take(ids, annotations, this.image?.id ?? "", this.label.value);
     if (!taken.length) return;
     this.commit({ draft, annotations: [...annotations, ...taken] });
-    this.say(`${count(taken.length)} accepted, ${count(this.annotations.value.length)} in all`);
+    this.say(`${masks(taken.length)} accepted, ${masks(this.annotations.value.length)} in all`);
   }
 
   previewPoint(at: Position): void {
@@ -300,28 +305,16 @@ export class Editor {
   }
 
   say(sentence: string): void {
-    this.live.textContent = sentence;
+    this.voice.say(sentence);
   }
 
   repaint(): void {
     this.scene.repaint();
   }
 
-  /** The mask of an annotation as it can be drawn; empty where it is damaged. */
+  /** The mask of an annotation as it can be drawn; empty where it cannot be. */
   shapeOf({ segmentation }: Annotation): RunsShape {
-    const known = this.shapes.get(segmentation);
-    if (known) return known;
-    let runs: Runs = { size: this.size, ends: Uint32Array.of(this.size[0] * this.size[1]) };
-    try {
-      const decoded = decodeRle(segmentation);
-      // One of another size (the file was replaced) would be drawn in the wrong place.
-      if (decoded.size[0] === this.size[0] && decoded.size[1] === this.size[1]) runs = decoded;
-    } catch (error) {
-      this.problem.set(sentenceOf(error));
-    }
-    const shape = new RunsShape(runs);
-    this.shapes.set(segmentation, shape);
-    return shape;
+    return rleShape(segmentation, this.size);
   }
 
   private commit(state: State, stamp = performance.now()): void {
@@ -392,28 +385,6 @@ export class Editor {
     this.problem.set(null);
     this.latency.set(null);
   }
-
-  private describeCanvas(): void {
-    const name = this.image ? `Picture ${this.image.file_name}` : "No picture";
-    this.painter.canvas.setAttribute("aria-label", `${name}. Arrow keys move the crosshair, Enter clicks there.`);
-    this.setCursor(null);
-  }
-}
-
-/** Makes the canvas known to keyboards and screen readers; gives the place for what is said aloud. */
-function prepared(canvas: HTMLCanvasElement, host: HTMLElement): HTMLElement {
-  canvas.tabIndex = 0;
-  canvas.dataset["testid"] = "canvas";
-  canvas.setAttribute("role", "application");
-  const live = document.createElement("div");
-  live.setAttribute("aria-live", "polite");
-  live.style.cssText = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)";
-  host.append(live);
-  return live;
-}
-
-function count(masks: number): string {
-  return masks === 1 ? "1 mask" : `${masks} masks`;
 }
 
 function sentenceOf(error: unknown): string {

@@ -31,7 +31,8 @@ export class Gestures {
     private readonly canvas: HTMLCanvasElement,
     private readonly host: Host,
   ) {
-    const on = <K extends keyof HTMLElementEventMap>(kind: K, listener: (event: HTMLElementEventMap[K]) => void): void =>
+    type Events = HTMLElementEventMap;
+    const on = <K extends keyof Events>(kind: K, listener: (event: Events[K]) => void): void =>
       canvas.addEventListener(kind, listener, { signal: this.listening.signal, passive: false });
     on("pointerdown", (event) => this.pointerDown(event));
     on("pointermove", (event) => this.pointerMove(event));

@@ -223,7 +223,7 @@ function grown(values: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
   return larger;
 }
 
-/** Changes by place, and the end of the picture; two changes at one place (a column's end, the next one's start) are none. */
+/** Changes by place, and the end of the picture; two at one place (a column's end, the next one's start) are none. */
 function joined(changes: Uint32Array, end: number): Uint32Array {
   const ends = new Uint32Array(changes.length + 1);
   let length = 0;

@@ -170,7 +170,8 @@ export class Painter {
 
   private viewChanged(): void {
     // The first view of a picture is no zoom: masks are made at once.
-    if (this.lastScale && this.lastScale !== this.viewport.scale && this.order.length) this.zoomedAt = performance.now();
+    const zoomed = this.lastScale && this.lastScale !== this.viewport.scale;
+    if (zoomed && this.order.length) this.zoomedAt = performance.now();
     this.lastScale = this.viewport.scale;
     this.invalidate();
   }

@@ -7,61 +7,80 @@ import type { Prediction, Prompt, Segmenter } from "./segmenter";
 
 export class Prompter {
   private shown: { key: string; answer: Promise<Prediction> } | null = null;
+  /** Whether a preview, and how many questions, wait for an answer. */
   private busy = false;
+  private asking = 0;
   private next: { prompt: Prompt; show: (prediction: Prediction) => void } | null = null;
   /** Counts what makes earlier answers useless: another picture, another question. */
   private question = 0;
+  /** Counts what makes a preview useless: all of that, and a pointer that left. */
+  private glance = 0;
 
   constructor(private readonly model: Segmenter) {}
 
   /** The answer for a draft, or null when a newer question has come before it. Throws what the model throws. */
   async ask(draft: Draft): Promise<Prediction | null> {
     const question = ++this.question;
-    this.next = null;
+    this.stopPreview();
     const prompt = promptOf(draft);
-    const key = JSON.stringify([prompt.points, prompt.box]);
-    const known = !prompt.maskInput && this.shown?.key === key ? this.shown.answer : null;
+    this.asking++;
+    const known = !prompt.maskInput && this.shown?.key === keyOf(prompt) ? this.shown.answer : null;
     try {
       const prediction = await (known?.catch(() => this.model.predict(prompt)) ?? this.model.predict(prompt));
       return question === this.question ? prediction : null;
     } catch (error) {
       if (question !== this.question) return null;
       throw error;
+    } finally {
+      this.asking--;
+      this.previewNext();
     }
   }
 
-  /** Shows what the model would answer, unless something newer comes first. A preview that fails is none. */
+  /**
+   * Shows what the model would answer, unless something newer comes first. A preview that fails is none, and while a
+   * question waits there is none, as it could take that question's place.
+   */
   preview(prompt: Prompt, show: (prediction: Prediction) => void): void {
-    if (this.busy) {
-      this.next = { prompt, show };
-      return;
-    }
-    const question = this.question;
-    const answer = this.model.predict(prompt);
-    this.shown = { key: JSON.stringify([prompt.points, prompt.box]), answer };
-    this.busy = true;
-    answer
-      .then((prediction) => question === this.question && show(prediction))
-      .catch(() => (this.shown = null))
-      .finally(() => {
-        this.busy = false;
-        const next = this.next;
-        this.next = null;
-        if (next) this.preview(next.prompt, next.show);
-      });
+    this.next = { prompt, show };
+    this.previewNext();
   }
 
   /** Answers that are on their way no longer matter; `keepShown` when the next question may be the one just shown. */
   forget(keepShown = false): void {
     this.question++;
-    this.next = null;
+    this.stopPreview();
     if (!keepShown) this.shown = null;
   }
 
-  /** A waiting preview is not wanted any more. */
+  /** Neither a preview that waits nor one on its way is wanted any more. */
   stopPreview(): void {
+    this.glance++;
     this.next = null;
   }
+
+  private previewNext(): void {
+    if (this.busy || this.asking || !this.next) return;
+    const { prompt, show } = this.next;
+    this.next = null;
+    const { glance } = this;
+    const key = keyOf(prompt);
+    const answer = this.shown?.key === key ? this.shown.answer : this.model.predict(prompt);
+    this.shown = { key, answer };
+    this.busy = true;
+    answer
+      .then((prediction) => glance === this.glance && show(prediction))
+      .catch(() => (this.shown = null))
+      .finally(() => {
+        this.busy = false;
+        this.previewNext();
+      });
+  }
+}
+
+/** What tells prompts without a mask apart. */
+function keyOf({ points, box }: Prompt): string {
+  return JSON.stringify([points, box]);
 }
 
 function promptOf({ points, box, refines }: Draft): Prompt {

@@ -73,7 +73,9 @@ function regionsOf(mask: BitMask, value: number, box: Box): { pieces: Piece[]; p
     for (let index = first; index < pieces.length; index++) {
       const piece = pieces[index]!;
       while (candidate < first && pieces[candidate]!.to < piece.from) candidate++;
-      for (let other = candidate; other < first && pieces[other]!.from <= piece.to; other++) join(parents, other, index);
+      for (let other = candidate; other < first && pieces[other]!.from <= piece.to; other++) {
+        join(parents, other, index);
+      }
     }
     above = first;
   }

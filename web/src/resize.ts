@@ -39,7 +39,7 @@ export class Resize {
     ];
   }
 
-  /** Points, x and y in turn, from the original frame to the input frame; each axis by its own ratio of rounded sizes. */
+  /** Points, x and y in turn, from the original frame to the input frame; each axis by its ratio of rounded sizes. */
   applyCoords(coords: ArrayLike<number>): Float64Array {
     const [height, width] = this.originalSize;
     const [inputHeight, inputWidth] = this.inputSize;

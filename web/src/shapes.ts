@@ -2,8 +2,9 @@
 import { around, clipped, drawRuns, drawStroke, emptyMask, fillPolygon, isEmpty, maskToRuns, NOTHING } from "./mask";
 import type { BitMask, Position } from "./mask";
 import { Resize, type Size } from "./resize";
-import { runsBox, sampleRuns, type Box, type Runs } from "./rle";
+import { decodeRle, runsBox, sampleRuns, type Box, type Runs } from "./rle";
 import type { Candidate } from "./segmenter";
+import type { Rle } from "./types";
 import { cellsAbove, upscaleLogits } from "./upscale";
 
 export interface Shape {
@@ -22,6 +23,25 @@ export class RunsShape implements Shape {
 
   sample(xs: Int32Array, ys: Int32Array): Uint8Array<ArrayBuffer> {
     return sampleRuns(this.runs, xs, ys);
+  }
+}
+
+const known = new WeakMap<Rle, RunsShape>();
+
+/** A saved mask; empty where it is damaged, or of a picture of another size and would be drawn in the wrong place. */
+export function rleShape(rle: Rle, size: Size): RunsShape {
+  let shape = known.get(rle);
+  if (!shape) known.set(rle, (shape = new RunsShape(readRuns(rle, size))));
+  return shape;
+}
+
+function readRuns(rle: Rle, [height, width]: Size): Runs {
+  const nothing: Runs = { size: [height, width], ends: Uint32Array.of(height * width) };
+  try {
+    const runs = decodeRle(rle);
+    return runs.size[0] === height && runs.size[1] === width ? runs : nothing;
+  } catch {
+    return nothing;
   }
 }
 

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { BLANK, candidateShape, draftAnnotation, operationsBetween, shed, withRuns, type State } from "../src/document";
+import { BLANK, candidateShape, draftAnnotation, operationsBetween, shed, withRuns } from "../src/document";
+import type { Draft, State } from "../src/document";
 import { maskToRuns } from "../src/mask";
-import { CorrectedShape, CorrectionLayer, RunsShape, shapeToMask } from "../src/shapes";
+import { encodeRle } from "../src/rle";
+import { CorrectedShape, CorrectionLayer, rleShape, RunsShape, shapeToMask } from "../src/shapes";
 import type { Annotation } from "../src/types";
 import { DiscModel } from "./disc_model";
 import { drawing, everyIndex, fromDrawing } from "./pixels";
@@ -32,7 +34,8 @@ describe("the document", () => {
     const model = new DiscModel([4, 4]);
     const { candidates } = await model.predict({ points: [{ x: 1, y: 2, label: 1 }] });
     const points = [{ x: 1, y: 2, label: 1 as const }];
-    const made = draftAnnotation({ ...BLANK, points, candidates, chosen: 1, box: [0, 0, 3, 4] }, SQUARE, "picture", "cat");
+    const draft: Draft = { ...BLANK, points, candidates, chosen: 1, box: [0, 0, 3, 4] };
+    const made = draftAnnotation(draft, SQUARE, "picture", "cat");
     expect(made).toMatchObject({
       image_id: "picture",
       label: "cat",
@@ -42,8 +45,9 @@ describe("the document", () => {
       predicted_iou: candidates[1]!.predictedIou,
       prompt: { point_coords: [[1, 2]], point_labels: [1], box: [0, 0, 3, 4] },
     });
-    expect(draftAnnotation(BLANK, SQUARE, "picture", null)).toMatchObject({ source: "manual", prompt: {}, label: null });
-    expect(made.id).not.toBe(draftAnnotation(BLANK, SQUARE, "picture", null).id);
+    const manual = draftAnnotation(BLANK, SQUARE, "picture", null);
+    expect(manual).toMatchObject({ source: "manual", prompt: {}, label: null });
+    expect(manual.id).not.toBe(made.id);
   });
 
   it("gives another mask its own box and area", () => {
@@ -78,6 +82,15 @@ describe("corrections", () => {
   it("that take everything back are none", () => {
     const layer = new CorrectionLayer([4, 4], { added: null, removed: null });
     expect(layer.atRest()).toEqual({ added: null, removed: null });
+  });
+});
+
+describe("a saved mask", () => {
+  it("that is damaged, or of another picture, is drawn as nothing", () => {
+    const rle = encodeRle(SQUARE);
+    expect(rleShape(rle, [4, 4]).box).toEqual([1, 1, 3, 3]);
+    expect(rleShape({ ...rle }, [4, 5]).box).toEqual([0, 0, 0, 0]);
+    expect(rleShape({ ...rle, counts: "!" }, [4, 4]).box).toEqual([0, 0, 0, 0]);
   });
 });
 

@@ -64,11 +64,37 @@ describe("the prompter", () => {
     expect(await Promise.all([first, second, third])).toEqual([null, null, NONE]);
   });
 
+  it("does not let a preview take the place of a question", async () => {
+    const model = new Slow();
+    const prompter = new Prompter(model);
+    const answer = prompter.ask(at(1));
+    let shown = false;
+    prompter.preview({ points: at(2).points }, () => (shown = true));
+    expect(model.asked).toHaveLength(1);
+    model.asked[0]!.answer(NONE);
+    expect(await answer).toBe(NONE);
+    await settled();
+    model.asked[1]!.answer(NONE);
+    await settled();
+    expect(shown).toBe(true);
+  });
+
   it("passes on why the model could not answer", async () => {
     const model = new Slow();
     const answer = new Prompter(model).ask(at(1));
     model.asked[0]!.fail(new Error("The model is gone."));
     await expect(answer).rejects.toThrow("The model is gone.");
+  });
+
+  it("shows no preview any more once the pointer has left", async () => {
+    const model = new Slow();
+    const prompter = new Prompter(model);
+    let shown = false;
+    prompter.preview({ points: at(1).points }, () => (shown = true));
+    prompter.stopPreview();
+    model.asked[0]!.answer(NONE);
+    await settled();
+    expect(shown).toBe(false);
   });
 
   it("shows no preview of a picture that was left", async () => {

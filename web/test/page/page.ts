@@ -56,7 +56,8 @@ function annotation(index: number, number: number): Annotation {
   };
 }
 
-const editor = new Editor(document.querySelector("#host")!, new DiscModel([height, width], Number(query.get("delay") ?? 5)));
+const model = new DiscModel([height, width], Number(query.get("delay") ?? 5));
+const editor = new Editor(document.querySelector("#host")!, model);
 const number = Number(query.get("masks") ?? 0);
 const annotations = Array.from({ length: number }, (_, index) => annotation(index, number));
 editor.labels.set([
