@@ -1,4 +1,4 @@
-/** What tools draw over the picture: points, boxes, strokes, the brush. Light with a dark rim, to show on any picture. */
+/** What tools draw over the picture: points, boxes, strokes, the brush. Light, with a dark rim, to show on any picture. */
 import { GREEN, RED } from "./looks";
 import type { Position } from "./mask";
 import type { Marks } from "./painter";
