@@ -183,9 +183,11 @@ class Attend(nn.Module):
             vectors, rows = torch.cat([state.vectors, vectors], dim=1), torch.cat([state.rows, rows], dim=1)
         vectors = vectors - vectors.mean(dim=-1, keepdim=True)
         # The variance over the channels of X + vectors^T rows, both of mean zero.
-        products = [(one @ out).flatten(1, 2) for one, out in zip(values, image.outs, strict=True)]
-        product = 2 * torch.cat(products, dim=1) + vectors @ vectors.transpose(1, 2) @ rows
-        variance = (product * rows).sum(dim=1) / vectors.shape[-1] + image.variance
+        products = [(2 * one @ out).flatten(1, 2) for one, out in zip(values, image.outs, strict=True)]
+        product = (torch.cat(products, dim=1) + vectors @ vectors.transpose(1, 2) @ rows) * rows
+        # As a product with ones, which is four times as fast in onnxruntime as a sum over this axis.
+        mean = torch.full_like(vectors[:, :1, 0:1], 1 / vectors.shape[-1]).expand(-1, -1, rows.shape[1])
+        variance = (mean @ product)[:, 0] + image.variance
         before = torch.ones_like(variance) if state is None else state.scale
         scale = before * ((before.square() * variance).clamp(min=0) + norm.eps).rsqrt()
         return State(rows, vectors * norm.weight, scale)
@@ -208,18 +210,24 @@ class Attend(nn.Module):
 
 
 class Upscale(nn.Module):
-    """The upscalings of image tokens, and their products with hypernetworks, channels last."""
+    """The upscalings of image tokens, and their products with hypernetworks, channels last.
 
-    def __init__(self, decoder: FastMaskDecoder) -> None:
+    Args:
+        decoder: its weights.
+        exact: False: GELU by tanh, off by 5e-4 at most and in WebAssembly several times as fast.
+    """
+
+    def __init__(self, decoder: FastMaskDecoder, exact: bool = True) -> None:
         super().__init__()
+        self.gelu = nn.GELU(approximate="none" if exact else "tanh")
         self.decoder, norm = decoder, cast("LayerNorm2d", decoder.output_upscaling[1])
         self.norm, self.eps = norm, norm.eps
         self.width = norm.weight.shape[0]
 
     def forward(self, x: Tensor, hyper: Tensor) -> Tensor:
         """(P, k, 4 * C'), before norm, and (P, masks, C'') -> (P, k, 16, masks), (y, x) of both upscalings."""
-        x = self.norm.channels_last(x.unflatten(-1, (4, self.width)))
-        x = F.gelu(F.linear(F.gelu(x), self.decoder.second_matrix, self.decoder.second_bias))
+        x = self.gelu(self.norm.channels_last(x.unflatten(-1, (4, self.width))))
+        x = self.gelu(F.linear(x, self.decoder.second_matrix, self.decoder.second_bias))
         x = x.unflatten(-1, (4, hyper.shape[-1])).flatten(2, 3)
         return (x.flatten(1, 2) @ hyper.transpose(1, 2)).unflatten(1, (-1, 16))
 

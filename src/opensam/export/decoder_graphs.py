@@ -78,7 +78,7 @@ class PaintGraph(nn.Module):
 
     def __init__(self, sam: Sam, decoder: FastMaskDecoder) -> None:
         super().__init__()
-        self.attend, self.upscale = Attend(sam, decoder), Upscale(decoder)
+        self.attend, self.upscale = Attend(sam, decoder), Upscale(decoder, exact=False)
         self.side = sam.image_size // EMBEDDING_STRIDE
 
     def forward(
@@ -106,10 +106,10 @@ class PaintGraph(nn.Module):
         part = slice(FIRST * width, (FIRST + 1) * width)
         x = attended.rows[0].transpose(0, 1) @ attended.matrix[0, :, part] + upscaled[:, part]
         x = x + attended.inverse_scale[0, :, None] * upscale.decoder.first_bias[part]
-        x = F.gelu(upscale.norm.channels_last(x))
+        x = upscale.gelu(upscale.norm.channels_last(x))
         channels = attended.hyper.shape[-1]
         part = slice(SECOND * channels, (SECOND + 1) * channels)
-        x = F.gelu(F.linear(x, upscale.decoder.second_matrix[part], upscale.decoder.second_bias[part]))
+        x = upscale.gelu(F.linear(x, upscale.decoder.second_matrix[part], upscale.decoder.second_bias[part]))
         return (x @ attended.hyper[0, 0]).view(1, 1, self.side, self.side)
 
     def _near_edge(self, cells: Tensor, coords: Tensor, labels: Tensor, grid: Tensor) -> Tensor:
