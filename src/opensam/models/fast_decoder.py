@@ -165,13 +165,6 @@ class FastMaskDecoder(MaskDecoder):
             self._last_code = code
         elif image is not None and image.code is code and _same(image.tokens, tokens):
             return image
-        image = self.project(tokens, code)
-        if keep:
-            self._last_image = image
-        return image
-
-    def project(self, tokens: Tensor, code: tuple[Tensor, Tensor]) -> ImageSide:
-        """Image tokens (C, K), and their position code (C, K) with its projections by `code_matrix`, to an image side."""
         low = tokens.to(self.dtype)
         projected = (self.image_matrix.to(self.dtype) @ low).split(self.sizes)
         coded = code[1].to(self.dtype).unflatten(0, (-1, self.heads, self.sizes[0] // self.heads)).unbind(0)
@@ -191,7 +184,10 @@ class FastMaskDecoder(MaskDecoder):
             x = x * layer.norm4.weight[:, None]
         keys, values = rest
         reads.append(Read(keys, values, coded[-1]))
-        return ImageSide(tokens, code, reads, writes, upscaled=self.upscaling_matrix.to(self.dtype) @ low)
+        image = ImageSide(tokens, code, reads, writes, upscaled=self.upscaling_matrix.to(self.dtype) @ low)
+        if keep:
+            self._last_image = image
+        return image
 
     def _transform(self, tokens: Tensor, image: ImageSide) -> tuple[Tensor, PromptSide]:
         """The two-way transformer for P prompts over one image: (P, T, C) -> (P, T, C)."""
