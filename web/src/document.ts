@@ -1,8 +1,8 @@
 /** What is undone and redone: the accepted masks of a picture and the draft over them, as values that never change. */
 import type { Size } from "./resize";
 import { encodeRle, runsArea, runsBox, type Box, type Runs } from "./rle";
-import type { Candidate, PromptPoint } from "./segmenter";
-import { CandidateShape, CorrectedShape, CorrectionLayer, type Corrections, type Shape } from "./shapes";
+import type { Candidate, LowRes, PromptPoint } from "./segmenter";
+import { CandidateShape, type Corrections } from "./shapes";
 import type { Annotation, AnnotationInput, PromptRecord } from "./types";
 
 /** A mask that is not yet accepted: how it is asked for, what the model answered, what the hand corrected. */
@@ -13,6 +13,8 @@ export interface Draft extends Corrections {
   readonly candidates: readonly Candidate[];
   /** Which of the candidates is shown. */
   readonly chosen: number;
+  /** The mask that the newest point corrects: the model sees it beside the points. */
+  readonly refines: LowRes | null;
   /** Whether an answer of the model is on its way. */
   readonly pending: boolean;
 }
@@ -32,10 +34,18 @@ export const BLANK: Draft = {
   box: null,
   candidates: [],
   chosen: 0,
+  refines: null,
   pending: false,
   added: null,
   removed: null,
 };
+
+/** A state that lies far back in the history without the model's answers: they are asked for again when it returns. */
+export function shed(state: State): State {
+  const { draft } = state;
+  if (!draft?.candidates.length) return state;
+  return { ...state, draft: { ...draft, candidates: [], chosen: 0, refines: null, pending: true } };
+}
 
 /** What must be saved so that the annotations of one state become those of another. */
 export function operationsBetween(before: State, after: State): Operation[] {
@@ -84,10 +94,11 @@ function promptRecord({ points, box }: Draft): PromptRecord {
   return record;
 }
 
-/** What a draft looks like: null while it has no pixels to show. */
-export function draftShape(draft: Draft, size: Size, layer?: CorrectionLayer): Shape | null {
-  const candidate = draft.candidates[draft.chosen];
-  const base = candidate ? new CandidateShape(candidate, size) : null;
-  if (!layer && !draft.added && !draft.removed) return base;
-  return new CorrectedShape(base, layer ?? new CorrectionLayer(size, draft));
+const shapes = new WeakMap<Candidate, CandidateShape>();
+
+/** A candidate as it can be drawn; made once, as it looks through all logits. */
+export function candidateShape(candidate: Candidate, size: Size): CandidateShape {
+  const shape = shapes.get(candidate) ?? new CandidateShape(candidate, size);
+  shapes.set(candidate, shape);
+  return shape;
 }
