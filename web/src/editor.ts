@@ -208,11 +208,22 @@ export class Editor {
     this.commit({ draft, annotations: annotations.map((one) => (one.id === changed.id ? changed : one)) });
   }
 
-  /** What the server has instead (another tab saved first); null when it is gone there. No step and no operation. */
+  /**
+   * What the server has instead (another tab saved first); null when it is gone there. No step and no operation: it is
+   * so in all steps, for undo must not take back what somebody else did.
+   */
   adopt(id: string, current: Annotation | null): void {
-    const state = this.history.current;
-    const others = state.annotations.filter((one) => one.id !== id);
-    this.history.amend({ ...state, annotations: current ? [...others, current] : others });
+    const known = new Map<readonly Annotation[], readonly Annotation[]>();
+    const adopted = (annotations: readonly Annotation[]): readonly Annotation[] => {
+      const at = annotations.findIndex((one) => one.id === id);
+      if (at < 0) return current ? [...annotations, current] : annotations;
+      return [...annotations.slice(0, at), ...(current ? [current] : []), ...annotations.slice(at + 1)];
+    };
+    this.history.rewrite((state) => {
+      const annotations = known.get(state.annotations) ?? adopted(state.annotations);
+      known.set(state.annotations, annotations);
+      return { ...state, annotations };
+    });
     this.show(this.history.current, false);
   }
 

@@ -38,6 +38,11 @@ export class History<State> {
     this.states[this.at] = state;
   }
 
+  /** The same change to every step, as if it had always been so. */
+  rewrite(change: (state: State) => State): void {
+    this.states = this.states.map(change);
+  }
+
   undo(): State {
     if (this.canUndo) this.at--;
     return this.current;
