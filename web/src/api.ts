@@ -21,6 +21,12 @@ export interface ImagePage {
   images: ImageItem[];
 }
 
+export interface AddedImages {
+  images: ImageItem[];
+  /** For each that was not added, a sentence that says why. */
+  skipped: string[];
+}
+
 export interface LabelSet {
   version: number;
   labels: Label[];
@@ -125,9 +131,8 @@ export class Api {
     return (await this.request("GET", `${imagePath(id)}/file`, {}, signal)).blob();
   }
 
-  async addImages(files: Iterable<File>): Promise<ImageItem[]> {
-    const added = await this.json<{ images: ImageItem[] }>("POST", "/v1/images", { form: formOf("image", files) });
-    return added.images;
+  addImages(files: Iterable<File>): Promise<AddedImages> {
+    return this.json("POST", "/v1/images", { form: formOf("image", files) });
   }
 
   setState(id: string, state: ImageState): Promise<ImageItem> {

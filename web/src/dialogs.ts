@@ -44,7 +44,7 @@ export function openDialog<T extends string>(options: Options<T>): Promise<T | n
       class: `button ${kind ?? "plain"}`,
       press: () => dialog.close(value),
     });
-    if (kind === "primary") chosen.autofocus = true;
+    if (kind === "primary") confirmWithEnter(dialog, value);
     foot.append(chosen);
   }
   if (!closable) dialog.addEventListener("cancel", (event) => event.preventDefault());
@@ -187,6 +187,16 @@ async function importedDialog({ annotations, images, skipped }: Imported): Promi
     testid: "imported",
     content: [el("p", {}, `Imported ${summary} Left out:`), list],
     choices: [{ value: "ok", name: "Close", kind: "primary" }],
+  });
+}
+
+/** As in a form: Enter in a line of text is the main choice. */
+function confirmWithEnter(dialog: HTMLDialogElement, value: string): void {
+  dialog.addEventListener("keydown", (event) => {
+    const inText = event.target instanceof HTMLInputElement && event.target.type === "text";
+    if (event.key !== "Enter" || !inText || event.isComposing) return;
+    event.preventDefault();
+    dialog.close(value);
   });
 }
 

@@ -93,9 +93,9 @@ export function buildProposalBar(host: HTMLElement, editor: Editor, stop: () => 
   let running = false;
   const show = (): void => {
     const left = editor.proposals.all.value && editor.proposals.left(editor.annotations.value).length;
-    host.hidden = !running && left === null;
+    const idle = left === null || editor.tool.value !== "everything";
     // The draft comes first: one bar at a time.
-    if (editor.draft.value) host.hidden = true;
+    host.hidden = (!running && idle) || editor.draft.value !== null;
     bar.hidden = !running;
     take.hidden = running || !left;
     if (running) return;
@@ -104,6 +104,7 @@ export function buildProposalBar(host: HTMLElement, editor: Editor, stop: () => 
   editor.proposals.all.subscribe(show);
   editor.annotations.subscribe(show);
   editor.draft.subscribe(show);
+  editor.tool.subscribe(show);
   show();
   return {
     progress(done, total) {

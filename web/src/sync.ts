@@ -91,6 +91,12 @@ export class Sync {
     return before.size !== now.length || now.some(({ id, version }) => !before.has(id) || this.versions.get(id) !== version);
   }
 
+  /** Whether what a tab shows of an annotation is what the server has, or is on its way there. */
+  isShown(shown: Annotation | undefined, annotation: Annotation): boolean {
+    if (!shown) return false;
+    return this.entries.has(annotation.id) || sameContent(shown, annotation);
+  }
+
   /** Saves what was done. */
   record(operation: Operation): void {
     const { annotation, kind } = operation;
