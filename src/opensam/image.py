@@ -72,13 +72,13 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Rgb:
         return _picture_to_rgb(picture)
 
 
-def size(path: str | Path) -> tuple[int, int]:
-    """(H, W) of an image file after EXIF, from its header alone.
+def size(source: str | Path | bytes) -> tuple[int, int]:
+    """(H, W) of an image file, or of its bytes, after EXIF, from its header alone.
 
     Raises:
         ImageError: the file is missing, empty or not a picture.
     """
-    with _opened(path) as picture:
+    with _opened(source) as picture:
         # Pillow already reports TIFF the way it will turn it.
         turned = picture.format != "TIFF" and _orientation(picture) in _SWAPS_SIDES
         return (picture.width, picture.height) if turned else (picture.height, picture.width)

@@ -1,10 +1,11 @@
-"""The command `opensam`: predict, generate, models, pretrain, train, finetune, distill and eval.
+"""The command `opensam`: predict, generate, annotate, serve, models, pretrain, train, finetune, distill and eval.
 
 Nothing heavy is imported here: a command imports what it needs when it runs, so that help appears at once.
 """
 
 import typer
 
+from opensam.cli.annotate import annotate
 from opensam.cli.distill import distill
 from opensam.cli.evaluate import evaluations
 from opensam.cli.finetune import finetune
@@ -12,6 +13,7 @@ from opensam.cli.generate import generate
 from opensam.cli.models import models
 from opensam.cli.predict import predict
 from opensam.cli.pretrain import pretrain
+from opensam.cli.serve import serve
 from opensam.cli.shared import EPILOG, Commands
 from opensam.cli.train import train
 
@@ -27,6 +29,8 @@ app = typer.Typer(
 )
 app.command(epilog=EPILOG)(predict)
 app.command(epilog=EPILOG)(generate)
+app.command(epilog=EPILOG)(annotate)
+app.command(epilog=EPILOG)(serve)
 app.command(epilog=EPILOG)(models)
 app.command(epilog=EPILOG)(pretrain)
 app.command(epilog=EPILOG)(train)
