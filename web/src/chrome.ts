@@ -86,7 +86,8 @@ function openDrawer(drawer: "gallery" | "side" | null): void {
   for (const opener of document.querySelectorAll(".drawer-button")) {
     setAttribute(opener, "aria-expanded", String(opener.getAttribute("aria-controls") === drawer));
   }
-  if (drawer) byId(drawer).querySelector<HTMLElement>("[data-main], button, input")?.focus({ preventScroll: true });
+  // Not into a field: on a phone its keyboard would cover what was opened.
+  if (drawer) byId(drawer).querySelector<HTMLElement>("[data-main][tabindex='0'], button")?.focus({ preventScroll: true });
   else if (before) document.querySelector<HTMLElement>(`[aria-controls="${before}"]`)?.focus({ preventScroll: true });
 }
 

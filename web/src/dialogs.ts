@@ -53,6 +53,8 @@ export function openDialog<T extends string>(options: Options<T>): Promise<T | n
   });
   document.body.append(dialog);
   dialog.showModal();
+  // A field, the main choice, or the choice that changes nothing.
+  (dialog.querySelector<HTMLElement>("input.field:not([type=file])") ?? dialog.querySelector<HTMLElement>(".primary, .plain"))?.focus();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       dialog.remove();

@@ -7,7 +7,7 @@ import type { ImageItem, ImageState } from "./types";
 import { VirtualList } from "./virtual";
 
 export const STATE_NAMES: Record<ImageState, string> = { new: "New", in_progress: "In progress", done: "Done" };
-const ROW_HEIGHT = 136;
+const ROW_HEIGHT = 144;
 
 export interface GalleryHooks {
   open(image: ImageItem): void;

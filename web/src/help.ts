@@ -8,7 +8,7 @@ export async function openHelp(): Promise<void> {
     const list = el("dl", { class: "keys" });
     for (const { keys, text } of lines) {
       const shown = keys.flatMap((key, index) => [index ? " or " : null, el("kbd", {}, key)]);
-      list.append(el("dt", {}, ...shown), el("dd", {}, text));
+      list.append(el("div", {}, el("dt", {}, ...shown), el("dd", {}, text)));
     }
     return el("section", {}, el("h3", {}, title), list);
   });

@@ -37,7 +37,7 @@ export class MaskPanel {
     });
     const scroller = el("div", { class: "mask-list", role: "list", "aria-label": "Masks of this image" });
     const head = el("div", { class: "panel-head" }, el("h2", {}, "Masks"), this.count, this.visible, this.clear);
-    host.append(head, this.opacity(), scroller, this.empty);
+    host.append(head, this.opacity(), this.empty, scroller);
     this.list = new VirtualList(scroller, {
       rowHeight: ROW_HEIGHT,
       keyOf: ({ id }) => id,

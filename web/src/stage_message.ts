@@ -73,7 +73,7 @@ export class StageMessage {
         class: "button text-button",
         press: () => this.workspace.retryModel(),
       });
-      this.pill.replaceChildren(`Clicks do not work: ${state.reason}`, retry);
+      this.pill.replaceChildren(`Clicks do not work. ${sentence(state.reason)}`, retry);
     }
   }
 
