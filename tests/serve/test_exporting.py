@@ -63,7 +63,8 @@ def unzipped(project, form):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def test_pycocotools_reads_the_same_pixels(project, tmp_path, capsys):
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools with numpy 2
+def test_pycocotools_reads_the_same_pixels(project, tmp_path):
     (tmp_path / "coco.json").write_bytes(content(project, "coco"))
     found = COCO(tmp_path / "coco.json")
     names = {category["id"]: category["name"] for category in found.loadCats(found.getCatIds())}

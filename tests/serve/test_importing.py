@@ -108,10 +108,8 @@ def test_an_export_gives_the_same_masks_in_another_project(open_client, form):
     project.store.replace_labels(
         [Label("pig", "#000000"), Label("unused", "#111111"), Label("cow", "#222222")], 0, {}, 1.0
     )
-    exported = client.get(f"/v1/export/{form}").content
-    answer = send(other, form, ("x.json" if form == "coco" else "x.zip", exported))
-    if form == "labelmap":  # the ring hides what it covers: one pixel has one number
-        assert answer.json()["annotations"] == 3
+    exported = ("x.json" if form == "coco" else "x.zip", client.get(f"/v1/export/{form}").content)
+    answer = send(other, form, exported)
     assert answer.json() == {"annotations": 3, "images": 2, "skipped": []}
     again = found(other)
     for name, masks in MASKS.items():
@@ -122,7 +120,7 @@ def test_an_export_gives_the_same_masks_in_another_project(open_client, form):
             assert saved["source"] == "automatic"
             scores = (saved["predicted_iou"], saved["stability_score"])
             assert scores == ((0.5, 0.25) if form in ("coco", "sa1b") else (1.0, 1.0))
-    twice = send(other, form, ("x", exported)).json()
+    twice = send(other, form, exported).json()
     assert (twice["annotations"], twice["images"]) == (0, 0)
     assert sum("has this mask already" in sentence for sentence in twice["skipped"]) == 1
 
@@ -202,7 +200,7 @@ def test_labelme_shapes_and_groups(client):
     np.testing.assert_array_equal(both, box(1, 1, 5, 5) | box(10, 10, 13, 12))
     assert first == "a"
     assert disc[12, 17:24].all()
-    assert 25 <= disc.sum() <= 40
+    assert 29 <= disc.sum() <= 49  # with the pixels of its outline, as LabelMe draws it
     np.testing.assert_array_equal(part, box(30, 2, 32, 5))
 
 
@@ -234,6 +232,12 @@ def test_label_maps_have_a_mask_for_each_value(client):
 
 # ---- what goes wrong -----------------------------------------------------------------------------------------------
 
+
+def labelme(points):
+    shape = {"shape_type": "polygon", "label": "a", "points": points}
+    return json.dumps({"imagePath": "cow.jpg", "shapes": [shape]}).encode()
+
+
 GOOD = {"segmentation": encode_rle(RING)}
 DAMAGED = {
     "cut short": ("coco", coco([GOOD])[:-30]),
@@ -248,10 +252,8 @@ DAMAGED = {
     "an annotation of a list": ("coco", coco([GOOD]).replace(b'"image_id": 7', b'"image_id": [7]')),
     "another record": ("sa1b", b'{"image": {}, "annotations": []}'),
     "no shapes": ("labelme", b'{"imagePath": "cow.jpg"}'),
-    "shapes of nothing": ("labelme", b'{"imagePath": "cow.jpg", "shapes": [{"shape_type": "polygon", "label": "a", "points": []}]}'),
-    "points of text": (
-        "labelme", b'{"imagePath": "cow.jpg", "shapes": [{"shape_type": "polygon", "label": "a", "points": [["x", 1]]}]}',
-    ),
+    "shapes of nothing": ("labelme", labelme([])),
+    "points of text": ("labelme", labelme([["x", 1]])),
     "a damaged zip": ("sa1b", zipped({"a.json": b"{}" * 100})[:60]),
     "a zip of nothing": ("sa1b", zipped({})),
     "a zip with a damaged member": ("sa1b", zipped({"a.json": b"{}" * 100}).replace(b"{}{}", b"{}[}")),
@@ -282,11 +284,11 @@ def test_a_damaged_file_does_not_stop_the_others(client):
 def test_names_lead_to_listed_pictures_only(client, folder):
     (folder.parent / "secret.json").write_text("{}")
     images = [{"id": 7, "file_name": "../../photos/cow.jpg"}, {"id": 8, "file_name": "/etc/passwd"}]
-    files = {"../../../tmp/evil.json": coco([GOOD], images), "/etc/x.json": coco([GOOD], images[1:])}
+    files = {"/etc/evil.json": coco([GOOD], images), "../../x.json": coco([GOOD]), ".git/y.json": coco([GOOD])}
     before = sorted(folder.parent.rglob("*"))
     answer = send(client, "coco", ("x.zip", zipped(files))).json()
     assert answer["annotations"] == 1  # by the last part of its name, which one picture has
-    assert answer["skipped"] == ["/etc/passwd and 1 more: no picture of that name is in the folder, or several are"]
+    assert answer["skipped"] == ["/etc/passwd: no picture of that name is in the folder, or several are"]
     assert sorted(folder.parent.rglob("*")) == before
 
 
