@@ -1,6 +1,5 @@
 """What the store promises: versions, one winner, nothing acknowledged lost; on SQLite, and on PostgreSQL if there."""
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -281,19 +280,23 @@ def test_of_two_who_change_one_annotation_exactly_one_wins(url):
             assert outcomes[0].version == version + 1
 
 
+ADDER = """
+import sys
+from pathlib import Path
+from opensam.engine.store import Content, Picture, Store
+url, name = sys.argv[1:]
+with Store(url if "://" in url else Path(url)) as store:
+    for one in ["shared", *(f"{name}-{number}" for number in range(10))]:
+        rle = {"size": [20, 30], "counts": "n13a0000000000R="}
+        store.add(one, Picture("p1", "cow.jpg", 30, 20), Content(rle), now=1.0)
+"""
+
+
 def test_many_who_open_a_new_store_and_write_at_once_lose_nothing(url):
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(4) as pool:
-        pool.starmap(add_some, [(url, f"w{number}") for number in range(4)])
+    adders = [subprocess.Popen([sys.executable, "-c", ADDER, str(url), f"w{number}"]) for number in range(4)]
+    assert [adder.wait() for adder in adders] == [0] * 4
     with Store(url) as store:
         assert store.count() == 4 * 10 + 1  # and one that all of them wrote
-
-
-def add_some(url, name):
-    with Store(url) as store:
-        store.add("shared", PICTURE, content(), now=1.0)
-        for number in range(10):
-            store.add(f"{name}-{number}", PICTURE, content(label=name), now=1.0)
 
 
 WRITER = """
@@ -363,7 +366,7 @@ def test_a_file_of_something_else_is_refused_and_kept(tmp_path):
 
 def test_a_full_disk_is_said_and_what_was_saved_stays(tmp_path):
     store = Store(tmp_path / "a.sqlite")
-    sql.event.listen(store._database.engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count=40"))
+    sql.event.listen(store._database.engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count=34"))
     store.close()
     noise = np.random.default_rng(0).random((20, 30)) < 0.5
     acknowledged = []
@@ -375,7 +378,7 @@ def test_a_full_disk_is_said_and_what_was_saved_stays(tmp_path):
     with pytest.raises(DiskFullError, match="make room"):
         fill()
     saved = len(acknowledged)
-    assert saved > 10
+    assert saved > 3
     assert store.count() == saved
     store.close()
     with Store(tmp_path / "a.sqlite") as again:  # with room, it goes on

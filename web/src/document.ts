@@ -62,6 +62,21 @@ export function operationsBetween(before: State, after: State): Operation[] {
   return operations;
 }
 
+/** Brings into a state what the server has under an id (null: nothing); states share what they shared before. */
+export function adopting(id: string, current: Annotation | null): (state: State) => State {
+  const known = new Map<readonly Annotation[], readonly Annotation[]>();
+  return (state) => {
+    let annotations = known.get(state.annotations);
+    if (!annotations) {
+      const found = state.annotations.findIndex((one) => one.id === id);
+      const at = found < 0 ? state.annotations.length : found;
+      annotations = state.annotations.toSpliced(at, 1, ...(current ? [current] : []));
+      known.set(state.annotations, annotations);
+    }
+    return { ...state, annotations };
+  };
+}
+
 /** The same annotation with another mask. */
 export function withRuns<T extends AnnotationInput>(annotation: T, runs: Runs): T & Pick<Annotation, "bbox" | "area"> {
   const [left, top, right, bottom] = runsBox(runs);

@@ -6,7 +6,8 @@
  */
 import { Brushwork } from "./brushwork";
 import { Crosshair } from "./crosshair";
-import { BLANK, draftAnnotation, operationsBetween, shed, type Draft, type Operation, type State } from "./document";
+import { adopting, BLANK, draftAnnotation, operationsBetween, shed } from "./document";
+import type { Draft, Operation, State } from "./document";
 import { Gestures } from "./gestures";
 import { History } from "./history";
 import { clipped, maskToRuns, type Position } from "./mask";
@@ -213,17 +214,7 @@ export class Editor {
    * so in all steps, for undo must not take back what somebody else did.
    */
   adopt(id: string, current: Annotation | null): void {
-    const known = new Map<readonly Annotation[], readonly Annotation[]>();
-    const adopted = (annotations: readonly Annotation[]): readonly Annotation[] => {
-      const at = annotations.findIndex((one) => one.id === id);
-      if (at < 0) return current ? [...annotations, current] : annotations;
-      return [...annotations.slice(0, at), ...(current ? [current] : []), ...annotations.slice(at + 1)];
-    };
-    this.history.rewrite((state) => {
-      const annotations = known.get(state.annotations) ?? adopted(state.annotations);
-      known.set(state.annotations, annotations);
-      return { ...state, annotations };
-    });
+    this.history.rewrite(adopting(id, current));
     this.show(this.history.current, false);
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { BLANK, candidateShape, draftAnnotation, operationsBetween, shed, withRuns } from "../src/document";
+import { adopting, BLANK, candidateShape, draftAnnotation, operationsBetween, shed, withRuns } from "../src/document";
 import type { Draft, State } from "../src/document";
 import { maskToRuns } from "../src/mask";
 import { encodeRle } from "../src/rle";
@@ -28,6 +28,19 @@ describe("the document", () => {
       { kind: "remove", annotation: three },
     ]);
     expect(operationsBetween(before, { ...before, draft: BLANK })).toEqual([]);
+  });
+
+  it("takes over what the server has, in every state alike", () => {
+    const [one, two, three] = ["one", "two", "three"].map(annotation) as [Annotation, Annotation, Annotation];
+    const changed = { ...one, label: "cat" };
+    const [first, second] = [state(one, two), state(two)];
+    const same = { ...first, draft: BLANK };
+    const adopted = [first, same, second].map(adopting("one", changed));
+    expect(adopted.map(({ annotations }) => annotations)).toEqual([[changed, two], [changed, two], [two, changed]]);
+    expect(operationsBetween(adopted[0]!, adopted[1]!)).toEqual([]);
+    expect(adopting("one", null)(first).annotations).toEqual([two]);
+    expect(adopting("three", three)(second).annotations).toEqual([two, three]);
+    expect(adopting("three", null)(second).annotations).toEqual([two]);
   });
 
   it("makes of a draft an annotation that says how it came about", async () => {

@@ -1,4 +1,4 @@
-"""The command `opensam`: predict, generate, annotate, serve, models, pretrain, train, finetune, distill and eval.
+"""The command `opensam`: predict, generate, annotate, serve, the trainings, export and eval.
 
 Nothing heavy is imported here: a command imports what it needs when it runs, so that help appears at once.
 """
@@ -8,6 +8,7 @@ import typer
 from opensam.cli.annotate import annotate
 from opensam.cli.distill import distill
 from opensam.cli.evaluate import evaluations
+from opensam.cli.export import export
 from opensam.cli.finetune import finetune
 from opensam.cli.generate import generate
 from opensam.cli.models import models
@@ -36,6 +37,7 @@ app.command(epilog=EPILOG)(pretrain)
 app.command(epilog=EPILOG)(train)
 app.command(epilog=EPILOG)(finetune)
 app.command(epilog=EPILOG)(distill)
+app.command(epilog=EPILOG)(export)
 app.add_typer(evaluations, name="eval")
 
 
