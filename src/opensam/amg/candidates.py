@@ -10,7 +10,8 @@ Letters: N points, P prompts, K masks, (h, w) the grid of a low-resolution mask.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,8 +62,32 @@ class Candidate:
     crop_box: Box
 
 
+class Steps:
+    """Counts points that are done, from several threads.
+
+    Args:
+        total: all points there will be.
+        report: called with the number done and the total, one call at a time.
+    """
+
+    def __init__(self, total: int, report: Callable[[int, int], None] | None) -> None:
+        self._total, self._report, self._done, self._lock = total, report, 0, threading.Lock()
+
+    def add(self, number: int) -> None:
+        """So many more are done. Raises what the report raises."""
+        if self._report is not None and number:
+            with self._lock:
+                self._done += number
+                self._report(self._done, self._total)
+
+
 def find_candidates(
-    predictor: BasePredictor[Any], picture: Rgb, crop_box: Box, grid: NDArray[np.float64], config: AmgConfig
+    predictor: BasePredictor[Any],
+    picture: Rgb,
+    crop_box: Box,
+    grid: NDArray[np.float64],
+    config: AmgConfig,
+    steps: Steps,
 ) -> list[Candidate]:
     """The masks of one crop that pass the filters, before duplicates go.
 
@@ -72,6 +97,7 @@ def find_candidates(
         crop_box: XYXY, half open, the crop.
         grid: (N, 2) points (x, y) in [0, 1] of the crop.
         config: settings.
+        steps: hears of the points that are done, also of those left out.
 
     Returns:
         In the order of the grid (if `object_aware` in that of `coarse_to_fine`), then of the decoder's outputs.
@@ -79,7 +105,7 @@ def find_candidates(
     x0, y0, x1, y1 = crop_box
     embedding = predictor.embed(picture[y0:y1, x0:x1])
     crop = _Crop(predictor, embedding, crop_box, (len(picture), picture.shape[1]))
-    return crop.segment(grid * (x1 - x0, y1 - y0), config)
+    return crop.segment(grid * (x1 - x0, y1 - y0), config, steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +122,9 @@ class _Crop:
         """Of the crop."""
         return self.embedding.resize
 
-    def segment(self, points: NDArray[np.float64], config: AmgConfig) -> list[Candidate]:
+    def segment(self, points: NDArray[np.float64], config: AmgConfig, steps: Steps | None = None) -> list[Candidate]:
         """Masks for clicks on points (N, 2), (x, y) in pixels of the crop."""
+        steps = steps or Steps(len(points), None)
         order = coarse_to_fine(points / self.resize.original_size[::-1]) if config.object_aware else range(len(points))
         on_cpu = self.predictor.on_cpu
         fixed = config.object_aware or on_cpu
@@ -107,7 +134,9 @@ class _Crop:
         left, covers = np.array(order, dtype=np.int64), np.zeros(len(points), dtype=np.int64)
 
         def decode(numbers: NDArray[np.int64]) -> list[Candidate]:
-            return list(self._decode(points[numbers], config))
+            candidates = list(self._decode(points[numbers], config))
+            steps.add(len(numbers))
+            return candidates
 
         while len(left):
             numbers, left = np.split(left, [at_once if config.object_aware else len(left)])
@@ -116,7 +145,9 @@ class _Crop:
             found += new
             if config.object_aware:
                 covers += self._covers(points, _smallest(new))
-                left = left[covers[left] < ENOUGH]
+                needed = covers[left] < ENOUGH
+                steps.add(int(np.count_nonzero(~needed)))
+                left = left[needed]
         return found
 
     def _covers(self, points: NDArray[np.float64], candidates: Iterable[Candidate]) -> NDArray[np.int64]:

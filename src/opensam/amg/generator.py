@@ -5,14 +5,14 @@ that the cleaning of small regions has changed come last. Where that leaves two 
 the points of the grid, and the decoder's outputs. So the same picture gives the same records.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from opensam import image as images
-from opensam.amg.candidates import Candidate, find_candidates
+from opensam.amg.candidates import Candidate, Steps, find_candidates
 from opensam.amg.config import PRESETS, AmgConfig, preset_of
 from opensam.amg.edges import find_edges, paint_edges
 from opensam.geometry import box_area, box_nms, crop_boxes
@@ -42,11 +42,13 @@ class MaskGenerator:
         self.predictor = predictor
         self.config = (config or PRESETS[preset_of(predictor.name)]).changed(**overrides)
 
-    def generate(self, image: images.Source) -> list[MaskRecord]:
+    def generate(self, image: images.Source, progress: Callable[[int, int], None] | None = None) -> list[MaskRecord]:
         """The masks of a picture.
 
         Args:
             image: anything `opensam.image.read` takes.
+            progress: called with the points that are done and all there will be, in any thread, one call at a time.
+                What it raises ends the work and comes out here.
 
         Returns:
             Records with `id` 0, 1, ... in the order that this module describes; none if nothing passes.
@@ -59,8 +61,10 @@ class MaskGenerator:
         size = (picture.shape[0], picture.shape[1])
         crops = crop_boxes(size, config.crop_n_layers, config.crop_overlap_ratio)
         found: list[Candidate] = []
-        for crop_box, layer in crops:
-            new = find_candidates(self.predictor, picture, crop_box, config.grid(layer), config)
+        grids = [config.grid(layer) for _, layer in crops]
+        steps = Steps(sum(map(len, grids)), progress)
+        for (crop_box, _), grid in zip(crops, grids, strict=True):
+            new = find_candidates(self.predictor, picture, crop_box, grid, config, steps)
             found += _distinct(new, [one.predicted_iou for one in new], config.box_nms_thresh)
         if len(crops) > 1:
             found = _distinct(found, [-_area(one.crop_box) for one in found], config.crop_nms_thresh)
