@@ -145,6 +145,25 @@ def test_a_folder_without_the_graphs_is_refused(folder, tmp_path):
         OnnxPredictor.load(folder, "int4")
 
 
+CLI = (
+    SCRIPT.partition("import numpy")[0]
+    + """
+sys.argv = ["opensam", "predict", sys.argv[2], "--onnx", sys.argv[1], "--point", "30,20", "--out", sys.argv[3]]
+from opensam.cli import main
+main()
+"""
+)
+
+
+def test_the_command_predicts_without_torch(folder, tmp_path):
+    command = [sys.executable, "-c", CLI, str(folder), str(folder / "a.png"), str(tmp_path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "a_mask.png" in done.stdout
+    with np.load(folder / "answers.npz") as found:
+        record = json.loads((tmp_path / "a.json").read_text())["annotations"][0]
+        assert (decode_rle(record["segmentation"]) == found["masks_0"][0]).all()
+
+
 def test_values_records_and_settings_are_imported_without_torch():
     names = "geometry masks rle image records records.formats prompts amg amg.tiles predictor predictor.reading view"
     imports = "; ".join(f"import opensam.{name}" for name in names.split())
