@@ -19,7 +19,7 @@ from opensam.predictor import Predictor
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-SETTINGS = {"points_per_side": 4, "pred_iou_thresh": -9, "stability_score_thresh": 0.3, "box_nms_thresh": 0.9}
+SETTINGS = {"points_per_side": 4, "pred_iou_thresh": -9, "stability_score_thresh": 0.0, "box_nms_thresh": 0.95}
 AWARE = {**SETTINGS, "object_aware": True}
 MASK_INPUT = np.random.default_rng(1).normal(0, 5, (1, 64, 64)).astype(np.float32)
 PROMPTS = [
