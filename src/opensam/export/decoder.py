@@ -7,8 +7,7 @@
 `decoder_graphs` says what each graph takes and gives.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from opensam.export.decoder_graphs import (
     PromptSideGraph,
     image_side_names,
 )
-from opensam.export.graph import trace, write
+from opensam.export.graph import Part, trace, write
 from opensam.models.fast_decoder import FastMaskDecoder
 from opensam.models.prompt_encoder import EMBEDDING_STRIDE
 from opensam.models.sam import Sam
@@ -65,14 +64,6 @@ restore (float[P, C, h, w] low_res, float[2] orig_im_size) => (float[P, C, H, W]
 """
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One file: its graph, example inputs, names, and which axes have any length."""
-
-    make: Callable[[], "ModelProto"]
-    description: str
-
-
 def export_decoder(
     sam: Sam, folder: str | Path, parts: Iterable[str] = ("decoder", "decoder_image", "decoder_prompt")
 ) -> list[Path]:
@@ -97,12 +88,12 @@ def export_decoder(
         if part not in makers:
             raise ValueError(f"expected parts of the decoder, of {', '.join(makers)}, got {part}")
         path = Path(folder) / f"{part}.onnx"
-        write(makers[part].make(), path, sam, makers[part].description)
+        write(makers[part], path, sam)
         files.append(path)
     return files
 
 
-def decoder_parts(sam: Sam) -> dict[str, _Part]:
+def decoder_parts(sam: Sam) -> dict[str, Part]:
     """The graphs by name; nothing is traced before it is asked for."""
     decoder = FastMaskDecoder(sam.mask_decoder)
     side = sam.image_size // EMBEDDING_STRIDE
@@ -125,13 +116,13 @@ def decoder_parts(sam: Sam) -> dict[str, _Part]:
             image = ImageSideGraph(sam, decoder)(embeddings, *masked.values())
         example = {**_points(2), "cells": torch.arange(side * side - 1), **dict(zip(names, image, strict=True))}
         dynamic = {**{name: {0: "P", 1: "N"} for name in _points(1)}, "cells": {0: "k"}}
-        return trace(PromptSideGraph(sam, decoder), example, ["cell_masks", "iou_predictions"], dynamic)
+        return trace(PromptSideGraph(sam, decoder, exact=False), example, ["cell_masks", "iou_predictions"], dynamic)
 
     return {
-        "decoder": _Part(lambda: official(OfficialGraph(sam, decoder)), "mask decoder, official inputs and outputs"),
-        "decoder_image": _Part(image_side, "mask decoder, what it needs of an image"),
-        "decoder_prompt": _Part(prompt_side, "mask decoder, prompts over an image"),
-        "decoder_plain": _Part(lambda: official(PlainGraph(sam)), "mask decoder in its plain order"),
+        "decoder": Part(lambda: official(OfficialGraph(sam, decoder)), "mask decoder, official inputs and outputs"),
+        "decoder_image": Part(image_side, "mask decoder, what it needs of an image"),
+        "decoder_prompt": Part(prompt_side, "mask decoder, prompts over an image"),
+        "decoder_plain": Part(lambda: official(PlainGraph(sam)), "mask decoder in its plain order"),
     }
 
 
@@ -152,6 +143,7 @@ def _with_restored_masks(model: "ModelProto", side: int) -> "ModelProto":
     merged: Any = compose.merge_models(
         model, restore, io_map=[("low_res_masks", "low_res")], outputs=["iou_predictions", "masks"]
     )
+    del merged.opset_import[1:]  # both had the same one
     low_res_masks = next(output for output in model.graph.output if output.name == "low_res_masks")
     merged.graph.output.append(low_res_masks)
     for values, order in ((merged.graph.input, OFFICIAL_INPUTS), (merged.graph.output, OFFICIAL_OUTPUTS)):

@@ -2,8 +2,9 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OPSET = 20  # the first with GELU as one operator
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of an exported model.
+
+    Attributes:
+        make: traces it.
+        description: a line for its metadata.
+    """
+
+    make: "Callable[[], ModelProto]"
+    description: str
 
 
 def trace(
@@ -69,15 +83,16 @@ def trace(
     return model
 
 
-def write(model: "ModelProto", path: Path, sam: Sam, description: str) -> None:
-    """Check a model and write it, with what it is in its metadata.
+def write(part: Part, path: Path, sam: Sam) -> None:
+    """Trace a part of a model, check it and write it, with what it is in its metadata.
 
     Raises:
         OSError: the file cannot be written.
     """
     import onnx
 
-    model.producer_name, model.producer_version, model.doc_string = "opensam", version("opensam"), description
+    model = part.make()
+    model.producer_name, model.producer_version, model.doc_string = "opensam", version("opensam"), part.description
     facts = {"model": sam.name, "image_size": str(sam.image_size), "mask_threshold": str(sam.mask_threshold)}
     onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model)

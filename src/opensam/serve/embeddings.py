@@ -125,7 +125,9 @@ class EmbeddingCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             sweep(folder)
-            found = sorted((path.stat().st_mtime, path.stem, path.stat().st_size) for path in folder.glob("*.safetensors"))
+            found = sorted(
+                (path.stat().st_mtime, path.stem, path.stat().st_size) for path in folder.glob("*.safetensors")
+            )
         except OSError as error:
             log(_WARNING, "cache folder cannot be used", reason=type(error).__name__)
             self._folder = None

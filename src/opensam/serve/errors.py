@@ -1,4 +1,4 @@
-"""Every error is a status and {"detail": one sentence}: no paths, no tracebacks, nothing of what came in but numbers."""
+"""Every error is a status and {"detail": one sentence}: no paths, no tracebacks, nothing of what came but numbers."""
 
 import errno
 import math

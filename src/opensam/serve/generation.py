@@ -54,7 +54,9 @@ class Generations:
             raise ValueError(f"expected at most {most} points in all, got {side} along a side; lower points_per_side")
         config = PRESETS[preset_of(self._predictor.sam.name)].changed(**changes)
         if (points := _points(config)) > most:
-            raise ValueError(f"expected at most {most} points in all, got {points}; lower points_per_side or crop_n_layers")
+            raise ValueError(
+                f"expected at most {most} points in all, got {points}; lower points_per_side or crop_n_layers"
+            )
         return config.changed(points_per_batch=min(config.points_per_batch, 256))
 
     def admit(self) -> threading.Event:

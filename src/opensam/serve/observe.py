@@ -1,4 +1,4 @@
-"""Around every request: an id, a line in the log, a number in the metrics, the headers, and 500 where all else fails."""
+"""Around every request: an id, a log line, a number in the metrics, the headers, and 500 where all else fails."""
 
 import logging
 import time

@@ -18,7 +18,7 @@ _PIXELS_AT_ONCE = 1 << 28  # of masks (P, C, H, W) in memory: one byte each
 
 Xy = Annotated[list[float], Field(min_length=2, max_length=2)]
 Xyxy = Annotated[list[float], Field(min_length=4, max_length=4)]
-_EXAMPLE = {"embedding": "3f2a91c0" * 8, "point_coords": [[500, 375]], "point_labels": [1]}
+_EXAMPLE: dict[str, Any] = {"embedding": "3f2a91c0" * 8, "point_coords": [[500, 375]], "point_labels": [1]}
 
 
 class PredictRequest(BaseModel):
@@ -95,7 +95,7 @@ def answer(
     at_once = max(1, _PIXELS_AT_ONCE // (size[0] * size[1] * several))
     answers: list[list[dict[str, Any]]] = []
     for part in _parts(prompts, at_once):
-        prediction = predictor.predict(embedding, **part, multimask_output=request.multimask_output)
+        prediction = predictor.predict(embedding, multimask_output=request.multimask_output, **part)
         answers += [list(_candidates(one, request)) for one in _each(prediction)]
     return {"prompts": answers} if has_axis else {"masks": answers[0]}
 
@@ -111,8 +111,11 @@ def read_request(request: PredictRequest, side: int, config: ServeConfig) -> tup
     Raises:
         ValueError: rows of different lengths, fields that disagree about the axis, or too many prompts or points.
     """
-    given = {"point_coords": (request.point_coords, 2), "point_labels": (request.point_labels, 1)}
-    given |= {"boxes": (request.boxes, 1)}
+    given: dict[str, tuple[Any, int]] = {
+        "point_coords": (request.point_coords, 2),
+        "point_labels": (request.point_labels, 1),
+        "boxes": (request.boxes, 1),
+    }
     arrays: dict[str, NDArray[Any]] = {}
     axes = set()
     for name, (value, dimensions) in given.items():
@@ -142,7 +145,9 @@ def _array(name: str, value: Any) -> NDArray[Any]:
     try:
         array = np.array(value, dtype=np.float64)
     except (ValueError, OverflowError):
-        raise ValueError(f"expected {name} with rows of one length, got several; pad points with the label -1") from None
+        raise ValueError(
+            f"expected {name} with rows of one length, got several; pad points with the label -1"
+        ) from None
     if array.size == 0:
         raise ValueError(f"expected something in {name}, got nothing; leave it out")
     return array
@@ -159,7 +164,7 @@ def _logits(text: str, side: int) -> NDArray[np.float32]:
     return np.frombuffer(data, dtype="<f2").reshape(-1, 1, side, side).astype(np.float32)
 
 
-def _parts(prompts: dict[str, NDArray[Any]], at_once: int) -> Iterator[dict[str, NDArray[Any]]]:
+def _parts(prompts: dict[str, NDArray[Any]], at_once: int) -> Iterator[dict[str, Any]]:
     count = max((len(array) for array in prompts.values()), default=1)
     for start in range(0, count, at_once):
         yield {name: array[start : start + at_once] for name, array in prompts.items()}
@@ -191,5 +196,3 @@ def _candidates(prediction: Prediction, request: PredictRequest) -> Iterator[dic
             candidate["low_res_mask"] = base64.b64encode(logits.clip(-60000, 60000).astype("<f2").tobytes()).decode()
             candidate["low_res_shape"] = list(logits.shape)
         yield candidate
-
-
