@@ -3,7 +3,6 @@
 import hypothesis
 import schemathesis
 from hypothesis import HealthCheck, settings
-from schemathesis.checks import not_a_server_error
 from tests.serve.serving import make_app, png, small_predictor
 
 APP = make_app(max_grid_points=64, memory_bytes=8 << 20, hosts=["testserver"])
@@ -21,7 +20,7 @@ def test_nothing_that_fits_the_description_is_a_5xx(case: schemathesis.Case) -> 
     response = case.call()
     if response.status_code == 503 and "/decoder/" in case.path:  # it was not made, and says so
         return
-    not_a_server_error(None, response, case)
+    assert response.status_code < 500, response.text
     if response.status_code >= 400:
         assert isinstance(response.json()["detail"], str)
 
