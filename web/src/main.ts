@@ -73,11 +73,13 @@ class App {
   private async loadImages(message?: StageMessage): Promise<void> {
     // The address names the open image, so that a reload comes back to it.
     const wanted = decodeURIComponent(location.hash.slice(1));
+    let opened = this.images.current.value !== null;
     const openFirst = (): void => {
-      if (this.images.current.value) return;
-      const { value } = this.images.all;
-      const image = this.images.find(wanted) ?? (wanted && this.images.loading.value ? undefined : value[0]);
-      if (image) void this.open(image);
+      const { all, loading } = this.images;
+      const image = this.images.find(wanted) ?? (wanted && loading.value ? undefined : all.value[0]);
+      if (opened || !image) return;
+      opened = true;
+      void this.open(image);
     };
     const stop = this.images.all.subscribe(openFirst);
     try {

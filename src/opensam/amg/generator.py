@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from opensam import image as images
 from opensam.amg.candidates import Candidate, Steps, find_candidates
@@ -18,7 +17,7 @@ from opensam.amg.config import PRESETS, AmgConfig, preset_of
 from opensam.amg.edges import find_edges, paint_edges
 from opensam.geometry import box_area, box_nms, crop_boxes
 from opensam.masks import mask_to_box, remove_small_regions
-from opensam.predictor import Predictor
+from opensam.predictor.base import BasePredictor
 from opensam.records import MaskRecord
 from opensam.rle import encode_edges
 
@@ -30,7 +29,7 @@ class MaskGenerator:
     small regions needs some bytes for each pixel of the part of the picture that one mask covers.
 
     Args:
-        predictor: of the model.
+        predictor: of the model: a `Predictor`, or an `OnnxPredictor` where there is no torch.
         config: settings; None: the preset that suits the model, which for all but the embedded one is the official
             defaults. `PRESETS` has them, and those of the paper's data set.
         overrides: settings by name, in place of those in `config`.
@@ -39,9 +38,9 @@ class MaskGenerator:
         ValueError: a setting is unknown or out of range.
     """
 
-    def __init__(self, predictor: Predictor, config: AmgConfig | None = None, **overrides: Any) -> None:
+    def __init__(self, predictor: BasePredictor[Any], config: AmgConfig | None = None, **overrides: Any) -> None:
         self.predictor = predictor
-        self.config = (config or PRESETS[preset_of(predictor.sam.name)]).changed(**overrides)
+        self.config = (config or PRESETS[preset_of(predictor.name)]).changed(**overrides)
 
     def generate(self, image: images.Source, progress: Callable[[int, int], None] | None = None) -> list[MaskRecord]:
         """The masks of a picture.
@@ -75,14 +74,14 @@ class MaskGenerator:
 
 
 def _area(box: tuple[int, int, int, int]) -> int:
-    return int(box_area(torch.tensor([box]))[0])
+    return int(box_area(np.array(box)))
 
 
 def _distinct(candidates: Sequence[Candidate], scores: Sequence[float], threshold: float) -> list[Candidate]:
     """Without those whose box is nearly that of one with a higher score, by falling score."""
     # The boxes reach from pixel to pixel, one short of their size, as in the official code.
-    boxes = torch.tensor([one.box for one in candidates], dtype=torch.float64).reshape(-1, 4)
-    kept = box_nms(boxes, torch.tensor(scores, dtype=torch.float64), threshold)
+    boxes = np.array([one.box for one in candidates], dtype=np.float64).reshape(-1, 4)
+    kept = box_nms(boxes, np.array(scores, dtype=np.float64), threshold)
     return [candidates[number] for number in kept.tolist()]
 
 
