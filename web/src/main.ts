@@ -67,7 +67,11 @@ class App {
     });
     this.outbox.hold();
     this.sync.resume(await this.outbox.adopt());
-    void this.labels.load().catch((error: unknown) => toast(`The labels are missing: ${messageOf(error)}`, "error"));
+    // The panel appears with its labels: they would push the masks down.
+    void this.labels
+      .load()
+      .catch((error: unknown) => toast(`The labels are missing: ${messageOf(error)}`, "error"))
+      .finally(() => byId("side").classList.add("ready"));
     await this.loadImages(message);
   }
 
