@@ -135,7 +135,8 @@ def mask_prompts(masks: NDArray[np.bool_], image_size: int) -> PromptArrays:
 
     Returns:
         P prompts in the input frame, with one point each: `point_coords`, `point_labels`, `boxes` and `mask_input`,
-        which is positive inside the mask and negative outside; what is thinner than a cell of its grid stays one cell wide instead of vanishing.
+        which is positive inside the mask and negative outside; what is thinner than a cell of its grid stays one cell
+        wide instead of vanishing.
     """
     resize = Resize((masks.shape[1], masks.shape[2]), image_size)
     coverage = resize.apply_mask(masks.astype(np.float32)[:, None], padding=0.0)

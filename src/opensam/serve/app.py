@@ -58,8 +58,8 @@ def create_app(predictor: Predictor, config: ServeConfig | None = None, project:
     errors.install(app)
     app.include_router(router)
     if project is not None:
-        from opensam.serve.project_inference import project_inference_router
         from opensam.serve.project import project_router
+        from opensam.serve.project_inference import project_inference_router
 
         app.include_router(project_inference_router(project))
         app.include_router(project_router(project))
