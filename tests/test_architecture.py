@@ -19,12 +19,12 @@ FLOORS = {
     0: {"config", "geometry", "masks", "image", "precision", "threads"},
     1: {"prompts", "records"},
     2: {"models", "data", "interaction", "distributed"},
-    3: {"predictor", "train", "export", "onnx"},
-    4: {"amg"},
+    3: {"predictor", "train", "export"},
+    4: {"amg", "onnx"},
     5: {"compose"},
     6: {"eval"},
-    7: {"engine"},
-    8: {"recipes", "serve", "client", "launch", "view", "__init__"},  # __init__: the public names
+    7: {"engine", "client"},
+    8: {"recipes", "serve", "launch", "view", "__init__"},  # __init__: the public names
     9: {"cli", "compat", "demo"},
     10: {"__main__"},  # only starts cli
 }

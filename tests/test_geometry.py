@@ -149,7 +149,7 @@ def test_masks_are_scaled_in_two_steps_like_the_official_code(rng):
 @pytest.mark.parametrize("size", [(300, 400), (400, 300), (30, 40), (1, 1), (1, 500)])
 def test_mask_prompt_returns_to_the_same_mask(size):
     height, width = size
-    logits = torch.full((1, 1, height, width), -8.0)
+    logits = np.full((1, 1, height, width), -8.0, dtype=np.float32)
     logits[..., : max(1, height // 2), : max(1, width // 3)] = 8.0
     resize = Resize(size, 256)
     low_res = resize.apply_mask(logits, padding=-8.0)
@@ -159,35 +159,46 @@ def test_mask_prompt_returns_to_the_same_mask(size):
 
 
 def test_mask_prompt_is_padded_right_and_below():
-    low_res = Resize((20, 40), 16).apply_mask(torch.full((1, 1, 20, 40), 3.0), padding=-5.0)
-    expected = torch.tensor([3.0, 3.0, -5.0, -5.0])
-    torch.testing.assert_close(low_res[0, 0], expected[:, None].expand(4, 4))
+    low_res = Resize((20, 40), 16).apply_mask(np.full((1, 1, 20, 40), 3.0, dtype=np.float32), padding=-5.0)
+    assert np.allclose(low_res[0, 0], np.array([3.0, 3.0, -5.0, -5.0])[:, None])
 
 
 def test_thin_line_in_a_large_mask_prompt_stays_a_line():
     for column in range(500, 516):
-        logits = torch.full((1, 1, 40, 1000), -1.0)
+        logits = np.full((1, 1, 40, 1000), -1.0, dtype=np.float32)
         logits[..., column] = 1.0
         low_res = Resize((40, 1000), 256).apply_mask(logits, padding=-1.0)[0, 0, 0]
         # Sampling without averaging would see some of these lines well, and others not at all.
-        assert low_res.add(1).sum().item() == pytest.approx(2 / 1000 * 64, rel=0.1)
+        assert (low_res + 1).sum() == pytest.approx(2 / 1000 * 64, rel=0.1)
 
 
 def test_mask_prompt_of_another_size_is_refused():
     with pytest.raises(ValueError, match=r"\(H, W\) = \(20, 40\), got \(1, 1, 40, 20\)"):
-        Resize((20, 40), 16).apply_mask(torch.zeros(1, 1, 40, 20), padding=0.0)
+        Resize((20, 40), 16).apply_mask(np.zeros((1, 1, 40, 20), dtype=np.float32), padding=0.0)
 
 
 def test_box_area_of_an_inverted_box_is_zero():
-    boxes = torch.tensor([[0.0, 0.0, 2.0, 3.0], [5.0, 5.0, 4.0, 4.0], [1.0, 1.0, 1.0, 9.0]])
+    boxes = np.array([[0.0, 0.0, 2.0, 3.0], [5.0, 5.0, 4.0, 4.0], [1.0, 1.0, 1.0, 9.0]])
     assert box_area(boxes).tolist() == [6.0, 0.0, 0.0]
 
 
 def test_box_iou_of_each_pair():
-    boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0], [9.0, 9.0, 9.0, 9.0]])
-    expected = torch.tensor([[1.0, 1 / 7, 0.0], [1 / 7, 1.0, 0.0], [0.0, 0.0, 0.0]])
-    torch.testing.assert_close(box_iou(boxes, boxes), expected)
+    boxes = np.array([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0], [9.0, 9.0, 9.0, 9.0]])
+    expected = np.array([[1.0, 1 / 7, 0.0], [1 / 7, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    assert np.allclose(box_iou(boxes, boxes), expected)
     assert box_iou(boxes[:1], boxes).shape == (1, 3)
+
+
+def test_masks_of_numpy_are_those_of_torch_up_to_rounding():
+    low_res_masks = np.random.default_rng(0).normal(0, 5, (2, 3, 64, 64)).astype(np.float32)
+    for size in ((190, 256), (37, 50), (300, 1), (600, 451)):
+        resize = Resize(size, 256)
+        expected = resize.restore_masks(torch.from_numpy(low_res_masks)).numpy()
+        found = resize.restore_masks(low_res_masks)
+        assert np.allclose(found, expected, atol=1e-4)
+        box = (0, size[0] // 3, size[1], size[0])
+        parts = np.concatenate([part for _, part in resize.restore_strips(low_res_masks[0, 0], box)], axis=1)
+        assert np.allclose(parts, expected[0, 0, box[1] :], atol=1e-4)
 
 
 # ---- parts of masks ----------------------------------------------------------------------------------------
@@ -246,8 +257,8 @@ def test_crops_overlap_and_cover_the_picture_as_in_the_official_code():
 
 
 def test_suppression_keeps_the_best_of_each_heap_and_the_earlier_of_equals():
-    boxes = torch.tensor([[0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10], [0, 0, 10, 10], [5, 5, 5, 5], [5, 5, 5, 5]])
-    scores = torch.tensor([0.5, 0.9, 0.7, 0.9, 0.1, 0.1])
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10], [0, 0, 10, 10], [5, 5, 5, 5], [5, 5, 5, 5]])
+    scores = np.array([0.5, 0.9, 0.7, 0.9, 0.1, 0.1])
     assert geometry.box_nms(boxes, scores, 0.7).tolist() == [1, 2, 4, 5]  # boxes without an area overlap nothing
     assert geometry.box_nms(boxes, scores, 0.9).tolist() == [1, 3, 2, 4, 5]  # an IoU of just 0.9 is not larger
     assert geometry.box_nms(boxes[:0], scores[:0], 0.7).tolist() == []

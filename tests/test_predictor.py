@@ -207,15 +207,15 @@ def test_a_mask_is_its_logits_its_box_and_its_deepest_point(predictor, embedding
     answer = predictor.predict(embedding, mask=MASK)
     expected = predictor.predict(
         embedding,
-        embedding.resize.restore_coords(derived.point_coords[0]),
-        boxes=embedding.resize.restore_boxes(derived.boxes[0]),
-        mask_input=derived.mask_input[0],
+        embedding.resize.restore_coords(derived["point_coords"][0]),
+        boxes=embedding.resize.restore_boxes(derived["boxes"][0]),
+        mask_input=derived["mask_input"][0],
     )
     assert np.allclose(answer.low_res_masks, expected.low_res_masks, atol=1e-4)
 
 
 def test_the_callers_clicks_and_box_replace_those_of_the_mask(predictor, embedding):
-    logits = mask_prompts(MASK[None], 256).mask_input[0]
+    logits = mask_prompts(MASK[None], 256)["mask_input"][0]
     answer = predictor.predict(embedding, [(5, 5)], [0], BOX, mask=MASK)
     expected = predictor.predict(embedding, [(5, 5)], [0], BOX, mask_input=logits)
     assert (answer.low_res_masks == expected.low_res_masks).all()

@@ -7,21 +7,26 @@ square, and lies in its top left corner; the rest is padding.
 
 Points are (x, y) and boxes XYXY, both in pixels; sizes are (H, W). Letters: H, W the original size,
 P prompts, C masks per prompt, h, w the low-resolution mask grid, N and M boxes.
+
+Masks may be numpy arrays or torch tensors; what is given back is of the same kind. Only tensors need torch.
 """
 
 import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.nn import functional
 
-Coordinates = TypeVar("Coordinates", NDArray[Any], torch.Tensor)
+if TYPE_CHECKING:
+    import torch
+
+Coordinates = TypeVar("Coordinates", NDArray[Any], "torch.Tensor")
+Masks = TypeVar("Masks", NDArray[np.float32], "torch.Tensor")
 Box = tuple[int, int, int, int]
 
 # Logits that `restore_strips` has in the original frame at once: 16 MB as float32.
@@ -117,14 +122,15 @@ class Resize:
         """Move XYXY boxes (..., 4) from the input frame to the original frame; see `apply_coords`."""
         return _multiply(boxes, self._ratios(back=True) * 2, "boxes (x0, y0, x1, y1)")
 
-    def restore_masks(self, low_res_masks: torch.Tensor) -> torch.Tensor:
+    def restore_masks(self, low_res_masks: Masks) -> Masks:
         """Bring the decoder's masks to the original frame.
 
         Args:
-            low_res_masks: (P, C, h, w) logits over the whole square, padding included.
+            low_res_masks: (P, C, h, w) logits over the whole square, padding included; of numpy, or of torch on any
+                device.
 
         Returns:
-            (P, C, H, W) logits; threshold them to get masks.
+            (P, C, H, W) logits of the same kind; threshold them to get masks. Both kinds are equal up to rounding.
         """
         height, width = self.input_size
         square = _interpolate(low_res_masks, (self.image_size, self.image_size))
@@ -149,8 +155,8 @@ class Resize:
         (x0, x1), (y0, y1) = sides
         return x0, y0, max(x0, x1), max(y0, y1)
 
-    def restore_strips(self, low_res_mask: torch.Tensor, box: Box) -> Iterator[tuple[int, torch.Tensor]]:
-        """A part of what `restore_masks` gives, bit for bit, for a fraction of the work and of the memory.
+    def restore_strips(self, low_res_mask: Masks, box: Box) -> Iterator[tuple[int, Masks]]:
+        """A part of what `restore_masks` gives (of torch bit for bit), for a fraction of the work and of the memory.
 
         Both of its interpolations look at two neighbours, and both sum up along x first. So rows of the first and
         rows of the second can be left out before, columns of the second after the sums along x.
@@ -177,18 +183,18 @@ class Resize:
         step = max(1, STRIP_PIXELS // height)
         for start in range(x0, x1, step):
             stop = min(start + step, x1)
-            tall = wide.new_zeros(1, 1, rows, stop - start)  # only rows top to bottom are looked at
+            tall = _zeros_like(wide, (1, 1, rows, stop - start))  # only rows top to bottom are looked at
             tall[..., top:bottom, :] = wide[..., start:stop]
             yield start, _interpolate(tall, (height, stop - start))[0, 0, y0:y1]
 
-    def apply_mask(self, logits: torch.Tensor, padding: float) -> torch.Tensor:
+    def apply_mask(self, logits: NDArray[np.float32], padding: float) -> NDArray[np.float32]:
         """Bring masks from the original frame to the grid of the decoder's mask prompt.
 
         Shrinking averages (antialias), so that a thin structure weakens instead of breaking into dots; the
         padding takes no part in it, so that a mask does not weaken where it meets the border of the picture.
 
         Args:
-            logits: (P, 1, H, W) floating.
+            logits: (P, 1, H, W).
             padding: the logit outside the picture; use that of "surely background".
 
         Returns:
@@ -203,10 +209,9 @@ class Resize:
                 f"got {tuple(logits.shape)}; a mask prompt has the size of its picture."
             )
         height, width = self.input_size
-        scaled = _interpolate(logits, (height, width), antialias=True)
-        right_and_bottom = (0, self.image_size - width, 0, self.image_size - height)
-        square = functional.pad(scaled, right_and_bottom, mode="replicate")
-        grid = _interpolate(square, (self.image_size // 4, self.image_size // 4), antialias=True)
+        bottom_and_right = ((0, 0), (0, 0), (0, self.image_size - height), (0, self.image_size - width))
+        square = np.pad(_shrink(logits, (height, width)), bottom_and_right, mode="edge")
+        grid = _shrink(square, (self.image_size // 4, self.image_size // 4))
         grid[..., math.ceil(height / 4) :, :] = padding
         grid[..., math.ceil(width / 4) :] = padding
         return grid
@@ -218,12 +223,13 @@ class Resize:
         return input_width / width, input_height / height
 
 
-def box_area(boxes: torch.Tensor) -> torch.Tensor:
+def box_area(boxes: NDArray[Any]) -> NDArray[Any]:
     """Areas (N,) of XYXY boxes (N, 4); a box with a negative side has area 0."""
-    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
+    areas: NDArray[Any] = (boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(axis=-1)
+    return areas
 
 
-def box_iou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+def box_iou(boxes: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.floating]:
     """Intersection over union of each pair of XYXY boxes.
 
     Args:
@@ -233,14 +239,14 @@ def box_iou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     Returns:
         (N, M) in [0, 1]; 0 for two boxes without area.
     """
-    top_left = torch.maximum(boxes[:, None, :2], others[None, :, :2])
-    bottom_right = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    intersection = box_area(torch.cat([top_left, bottom_right], dim=-1))
+    top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    intersection = box_area(np.concatenate([top_left, bottom_right], axis=-1))
     union = box_area(boxes)[:, None] + box_area(others)[None, :] - intersection
-    return torch.where(union > 0, intersection / union, torch.zeros_like(union))
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
-def box_nms(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> torch.Tensor:
+def box_nms(boxes: NDArray[Any], scores: NDArray[Any], threshold: float) -> NDArray[np.int64]:
     """Non-maximum suppression: of boxes that overlap too much, the one with the highest score.
 
     Args:
@@ -251,13 +257,13 @@ def box_nms(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> torc
     Returns:
         (K,) int64, which boxes stay, by falling score.
     """
-    boxes, left = boxes.double(), scores.argsort(descending=True, stable=True)
-    kept = []
+    boxes, left = boxes.astype(np.float64), np.argsort(-scores, kind="stable")
+    kept: list[int] = []
     while len(left):
         best, left = left[0], left[1:]
         kept.append(best)
         left = left[box_iou(boxes[best][None], boxes[left])[0] <= threshold]
-    return torch.stack(kept) if kept else left
+    return np.array(kept, dtype=np.int64)
 
 
 def point_grid(points_per_side: int) -> NDArray[np.float64]:
@@ -309,13 +315,35 @@ def touches_crop_edge(box: Box, crop_box: Box, original_size: tuple[int, int]) -
 def _multiply(values: Coordinates, ratios: tuple[float, ...], what: str) -> Coordinates:
     if not values.ndim or values.shape[-1] != len(ratios):
         raise ValueError(f"expected {what} in an array of shape (..., {len(ratios)}), got shape {tuple(values.shape)}.")
-    if isinstance(values, torch.Tensor):
-        # Half precision cannot tell neighbouring pixels of a large picture apart.
-        values = values.to(torch.promote_types(values.dtype, torch.float32))
-        return values * torch.tensor(ratios, dtype=values.dtype, device=values.device)
-    moved: NDArray[Any] = np.asarray(values, dtype=np.float64) * np.asarray(ratios)
-    return moved
+    if isinstance(values, np.ndarray):
+        moved: NDArray[Any] = values.astype(np.float64) * np.asarray(ratios)
+        return moved
+    import torch
+
+    # Half precision cannot tell neighbouring pixels of a large picture apart.
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
+    return values * torch.tensor(ratios, dtype=values.dtype, device=values.device)
 
 
-def _interpolate(masks: torch.Tensor, size: tuple[int, int], antialias: bool = False) -> torch.Tensor:
-    return functional.interpolate(masks, size, mode="bilinear", align_corners=False, antialias=antialias)
+def _interpolate(masks: Masks, size: tuple[int, int]) -> Masks:
+    """(P, C, h, w) scaled to `size`, between the centres of pixels."""
+    if isinstance(masks, np.ndarray):
+        planes = masks.reshape(-1, *masks.shape[-2:])
+        scaled = [cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR) for plane in planes]
+        return np.stack(scaled).reshape(*masks.shape[:2], *size)
+    from torch.nn import functional
+
+    return functional.interpolate(masks, size, mode="bilinear", align_corners=False)
+
+
+def _shrink(masks: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """As `_interpolate`, but each pixel is a mean of all that it covers (torch calls it antialias)."""
+    planes = masks.reshape(-1, *masks.shape[-2:]).astype(np.float32)
+    scaled = [Image.fromarray(plane).resize(size[::-1], Image.Resampling.BILINEAR) for plane in planes]
+    return np.stack([np.asarray(plane) for plane in scaled]).reshape(*masks.shape[:2], *size)
+
+
+def _zeros_like(masks: Masks, shape: tuple[int, ...]) -> Masks:
+    if isinstance(masks, np.ndarray):
+        return np.zeros(shape, dtype=masks.dtype)
+    return masks.new_zeros(shape)

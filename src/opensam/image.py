@@ -61,7 +61,7 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Rgb:
     """
     if isinstance(source, np.ndarray):
         return _array_to_rgb(source)
-    with _opened(source) as picture:
+    with opened(source) as picture:
         if picture.width * picture.height > max_pixels:
             raise ImageError(
                 f"expected a picture of at most {max_pixels} pixels, got {picture.width} x {picture.height} "
@@ -72,15 +72,17 @@ def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Rgb:
         return _picture_to_rgb(picture)
 
 
-def size(path: str | Path) -> tuple[int, int]:
-    """(H, W) of an image file after EXIF, from its header alone.
+def size(source: str | Path | bytes) -> tuple[int, int]:
+    """(H, W) of an image file, or of its bytes, after EXIF, from its header alone.
 
     Raises:
         ImageError: the file is missing, empty or not a picture.
     """
-    with _opened(path) as picture:
+    with opened(source) as picture:
+        if picture.format == "PNG" and _has_late_exif(picture):
+            picture.load()
         # Pillow already reports TIFF the way it will turn it.
-        turned = picture.format != "TIFF" and _orientation(picture) in _SWAPS_SIDES
+        turned = picture.format != "TIFF" and orientation(picture) in _SWAPS_SIDES
         return (picture.width, picture.height) if turned else (picture.height, picture.width)
 
 
@@ -101,8 +103,8 @@ def write_png(path: str | Path, array: NDArray[np.uint8] | NDArray[np.bool_]) ->
 
 
 @contextmanager
-def _opened(source: str | Path | bytes | BinaryIO | Image.Image) -> Iterator[Image.Image]:
-    """The source as a Pillow image, closed afterwards if opened here; what goes wrong is an ImageError."""
+def opened(source: str | Path | bytes | BinaryIO | Image.Image) -> Iterator[Image.Image]:
+    """The source as a Pillow image of any size, closed afterwards if opened here; what goes wrong is an ImageError."""
     try:
         if isinstance(source, Image.Image):
             yield source
@@ -145,7 +147,7 @@ def _read_all(stream: BinaryIO) -> bytes:
 
 
 def _picture_to_rgb(picture: Image.Image) -> Rgb:
-    turn = _TURNS.get(_orientation(picture))
+    turn = _TURNS.get(orientation(picture))
     if turn is not None:
         picture = picture.transpose(turn)
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
@@ -157,7 +159,22 @@ def _picture_to_rgb(picture: Image.Image) -> Rgb:
     return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
-def _orientation(picture: Image.Image) -> int:
+def _has_late_exif(picture: Image.Image) -> bool:
+    """Whether a PNG says behind its pixels how it is turned (PNG 3, 11.3.4.5: eXIf stands before them or after)."""
+    file = getattr(picture, "fp", None)
+    if file is None:  # it is unpacked already
+        return False
+    place, behind = file.tell(), False
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] != b"IEND" and not (behind and head[4:] == b"eXIf"):
+        behind = behind or head[4:] == b"IDAT"
+        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    file.seek(place)
+    return head[4:] == b"eXIf"
+
+
+def orientation(picture: Image.Image) -> int:
+    """How the stored pixels are to be turned, as EXIF 2.32 (or XMP) says it: 1 is upright."""
     try:
         # Not picture.getexif(): that of PNG decodes the whole picture first.
         return int(Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1))

@@ -1,27 +1,29 @@
 """What a mask is made of: run lengths, area, box, overlap, stability, its deepest point, outlines, strokes.
 
 A mask is an (H, W) bool array, True inside. Functions over many masks at once take numpy arrays or torch
-tensors and give back the same kind; functions on one mask take and give numpy. Coordinates are (x, y) in
-pixels, where whole numbers are pixel centres. No function changes its arguments. `opensam.rle` calculates with
-run lengths alone.
+tensors and give back the same kind, and only tensors need torch; functions on one mask take and give numpy.
+Coordinates are (x, y) in pixels, where whole numbers are pixel centres. No function changes its arguments.
+`opensam.rle` calculates with run lengths alone.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from pycocotools import mask as coco
 
 from opensam.rle import Rle as Rle  # of this module too: what a mask becomes
 from opensam.rle import place_rle, read_runs
 
+if TYPE_CHECKING:
+    import torch
+
 _FAR = 2.0**24  # pixels; points beyond are moved here, where OpenCV still calculates exactly
 
 Mask = NDArray[np.bool_]
-Masks = TypeVar("Masks", NDArray[Any], torch.Tensor)
+Masks = TypeVar("Masks", NDArray[Any], "torch.Tensor")
 
 
 def encode_rle(mask: Mask, origin: Sequence[int] = (0, 0), size: Sequence[int] | None = None) -> Rle:
@@ -72,7 +74,9 @@ def mask_to_box(masks: Masks) -> Masks:
         (..., 4) int64; a mask of one pixel has x0 == x1, an empty mask gives zeros.
     """
     if isinstance(masks, np.ndarray):
-        return mask_to_box(_as_tensor(masks)).numpy()
+        return _array_to_box(masks)
+    import torch
+
     sides = []
     for inside in (masks.any(dim=-2), masks.any(dim=-1)):
         marks = inside.to(torch.uint8)
@@ -102,14 +106,17 @@ def mask_iou(masks: Masks, others: Masks) -> Masks:
             f"got {tuple(masks.shape)} and {tuple(others.shape)}."
         )
     if isinstance(masks, np.ndarray) or isinstance(others, np.ndarray):
-        return mask_iou(_as_tensor(masks), _as_tensor(others)).numpy()
+        first, second = (np.asarray(one, dtype=np.float32).reshape(len(one), -1) for one in (masks, others))
+        intersection = first @ second.T
+        union = first.sum(axis=1)[:, None] + second.sum(axis=1)[None, :] - intersection
+        return intersection / union.clip(min=1)
     first, second = masks.flatten(1).float(), others.flatten(1).float()
     intersection = first @ second.T
     union = first.sum(dim=1)[:, None] + second.sum(dim=1)[None, :] - intersection
     return intersection / union.clamp(min=1)
 
 
-def stability_score(logits: torch.Tensor, mask_threshold: float = 0.0, offset: float = 1.0) -> torch.Tensor:
+def stability_score(logits: Masks, mask_threshold: float = 0.0, offset: float = 1.0) -> Masks:
     """How little a mask changes with its threshold: the IoU of the masks at threshold + and - offset.
 
     Args:
@@ -121,6 +128,10 @@ def stability_score(logits: torch.Tensor, mask_threshold: float = 0.0, offset: f
         (...) float32 in [0, 1]; 0 (the official code: NaN) where not even the larger mask has a pixel.
     """
     # The mask at the higher threshold lies inside the other, so the two areas are intersection and union.
+    if isinstance(logits, np.ndarray):
+        inner = np.count_nonzero(logits > mask_threshold + offset, axis=(-2, -1))
+        outer = np.count_nonzero(logits > mask_threshold - offset, axis=(-2, -1))
+        return np.asarray(inner, dtype=np.float32) / np.maximum(1, outer).astype(np.float32)
     intersection = (logits > mask_threshold + offset).sum(dim=(-2, -1))
     union = (logits > mask_threshold - offset).sum(dim=(-2, -1))
     return intersection / union.clamp(min=1)
@@ -206,9 +217,14 @@ def _as_uint8(mask: Mask) -> NDArray[np.uint8]:
     return np.ascontiguousarray(mask).view(np.uint8)
 
 
-def _as_tensor(masks: NDArray[Any] | torch.Tensor) -> torch.Tensor:
-    # torch refuses negative strides and warns about read-only memory: give it a copy of its own.
-    return torch.from_numpy(np.array(masks, order="C"))
+def _array_to_box(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    sides = []
+    for inside in (masks.any(axis=-2), masks.any(axis=-1)):
+        first = inside.argmax(axis=-1)
+        last = inside.shape[-1] - 1 - np.flip(inside, -1).argmax(axis=-1)
+        sides.append((first, np.where(inside.any(axis=-1), last, first)))
+    (x0, x1), (y0, y1) = sides
+    return np.stack([x0, y0, x1, y1], axis=-1)
 
 
 def _as_pixels(points: ArrayLike, what: str) -> NDArray[np.int32]:

@@ -1,19 +1,27 @@
 """Prompts: what is asked of the model, for P objects at once, and how masks and strokes become that.
 
+A person's prompts are numpy arrays until a predictor brings them to its device; only `Prompts` needs torch.
+
 Letters: P prompts, N points per prompt, (h, w) the grid of image embeddings, (H, W) the original size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from opensam.geometry import Resize
 from opensam.masks import deepest_point, mask_to_box
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+PromptArrays = dict[str, NDArray[Any]]
+"""Fields of `Prompts` as numpy arrays; what is not given is left out."""
 
 # Point labels of the official code.
 FOREGROUND = 1
@@ -49,11 +57,11 @@ class Prompts:
         ValueError: nothing is given, or a shape, a number of prompts or a label is not as above.
     """
 
-    point_coords: Tensor | None = None
-    point_labels: Tensor | None = None
-    boxes: Tensor | None = None
-    mask_input: Tensor | None = None
-    image_index: Tensor | None = None
+    point_coords: "Tensor | None" = None
+    point_labels: "Tensor | None" = None
+    boxes: "Tensor | None" = None
+    mask_input: "Tensor | None" = None
+    image_index: "Tensor | None" = None
 
     def __post_init__(self) -> None:
         if (self.point_coords is None) != (self.point_labels is None):
@@ -63,12 +71,7 @@ class Prompts:
         _check_shape("boxes", self.boxes, (None, 4))
         _check_shape("mask_input", self.mask_input, (None, 1, None, None))
         _check_shape("image_index", self.image_index, (None,))
-        counts = {name: len(value) for name, value in _given(self).items()}
-        counts_of_prompts = {name: count for name, count in counts.items() if name != "image_index"}
-        if not counts_of_prompts:
-            raise ValueError("expected at least one of points, boxes or mask_input, got none; add a prompt")
-        if len(set(counts.values())) != 1:
-            raise ValueError(f"expected the same number of prompts P in every field, got {counts}")
+        count_prompts(_given(self))
         if self.point_coords is not None and self.point_labels is not None:
             if self.point_coords.shape[1] != self.point_labels.shape[1]:
                 got = f"{tuple(self.point_coords.shape)} and {tuple(self.point_labels.shape)}"
@@ -86,11 +89,11 @@ class Prompts:
         return next(len(v) for v in (self.point_coords, self.boxes, self.mask_input) if v is not None)
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> "torch.device":
         """Where the tensors are."""
         return next(v.device for v in (self.point_coords, self.boxes, self.mask_input) if v is not None)
 
-    def to(self, device: torch.device | str) -> "Prompts":
+    def to(self, device: "torch.device | str") -> "Prompts":
         """The same prompts on another device."""
         return replace(self, **{name: value.to(device) for name, value in _given(self).items()})
 
@@ -100,13 +103,26 @@ class Prompts:
         return [Prompts(**{n: v[s : s + size] for n, v in _given(self).items()}) for s in starts]
 
 
-def join(prompts: Sequence[Prompts]) -> Prompts:
+def count_prompts(given: Mapping[str, Sized]) -> int:
+    """P, from the fields of `Prompts` that are given.
+
+    Raises:
+        ValueError: there is no prompt among them, or fields differ in P.
+    """
+    counts = {field.name: len(given[field.name]) for field in fields(Prompts) if field.name in given}
+    if not counts.keys() - {"image_index"}:
+        raise ValueError("expected at least one of points, boxes or mask_input, got none; add a prompt")
+    if len(set(counts.values())) != 1:
+        raise ValueError(f"expected the same number of prompts P in every field, got {counts}")
+    return next(iter(counts.values()))
+
+
+def join(prompts: Sequence[PromptArrays]) -> PromptArrays:
     """Prompts with the same fields and number of points, one after the other, as one value."""
-    fields_given = [_given(one) for one in prompts]
-    return Prompts(**{name: torch.cat([given[name] for given in fields_given]) for name in fields_given[0]})
+    return {name: np.concatenate([one[name] for one in prompts]) for name in prompts[0]}
 
 
-def mask_prompts(masks: NDArray[np.bool_], image_size: int) -> Prompts:
+def mask_prompts(masks: NDArray[np.bool_], image_size: int) -> PromptArrays:
     """Say with logits, a box and a click what masks say.
 
     The model was never trained on a mask alone, nor on hard masks: it knows its own soft logits of an earlier
@@ -118,19 +134,20 @@ def mask_prompts(masks: NDArray[np.bool_], image_size: int) -> Prompts:
         image_size: side of the model's square.
 
     Returns:
-        P prompts in the input frame, with one point each. `mask_input` is positive inside the mask and
-        negative outside; what is thinner than a cell of its grid stays one cell wide instead of vanishing.
+        P prompts in the input frame, with one point each: `point_coords`, `point_labels`, `boxes` and `mask_input`,
+        which is positive inside the mask and negative outside; what is thinner than a cell of its grid stays one cell
+        wide instead of vanishing.
     """
     resize = Resize((masks.shape[1], masks.shape[2]), image_size)
-    coverage = resize.apply_mask(torch.from_numpy(masks.astype(np.float32))[:, None], padding=0.0)
-    logits = np.stack([_logits_from_coverage(cells) for cells in coverage[:, 0].numpy()])
+    coverage = resize.apply_mask(masks.astype(np.float32)[:, None], padding=0.0)
+    logits = np.stack([_logits_from_coverage(cells) for cells in coverage[:, 0]])
     points = np.array([[deepest_point(mask)] for mask in masks], dtype=np.float64)
-    return Prompts(
-        point_coords=torch.from_numpy(resize.apply_coords(points)).float(),
-        point_labels=torch.full((len(masks), 1), FOREGROUND),
-        boxes=torch.from_numpy(resize.apply_boxes(mask_to_box(masks).astype(np.float64))).float(),
-        mask_input=torch.from_numpy(logits)[:, None],
-    )
+    return {
+        "point_coords": resize.apply_coords(points).astype(np.float32),
+        "point_labels": np.full((len(masks), 1), FOREGROUND),
+        "boxes": resize.apply_boxes(mask_to_box(masks).astype(np.float64)).astype(np.float32),
+        "mask_input": logits[:, None],
+    }
 
 
 def scribble_points(stroke: ArrayLike, original_size: tuple[int, int]) -> NDArray[np.float64]:
@@ -170,11 +187,11 @@ def _logits_from_coverage(coverage: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.clip(MASK_LOGIT_SLOPE * distance, -MASK_LOGIT, MASK_LOGIT).astype(np.float32)
 
 
-def _given(prompts: Prompts) -> dict[str, Tensor]:
+def _given(prompts: Prompts) -> "dict[str, Tensor]":
     return {f.name: value for f in fields(prompts) if (value := getattr(prompts, f.name)) is not None}
 
 
-def _check_shape(name: str, value: Tensor | None, expected: tuple[int | None, ...]) -> None:
+def _check_shape(name: str, value: "Tensor | None", expected: tuple[int | None, ...]) -> None:
     if value is None:
         return
     fits = value.ndim == len(expected) and all(e is None or e == s for e, s in zip(expected, value.shape, strict=True))

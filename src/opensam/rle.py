@@ -146,7 +146,9 @@ def read_runs(rle: Rle) -> Ints:
     """
     size, counts = rle["size"], rle["counts"]
     runs = _parse_counts(counts)
-    if len(size) != 2 or min(size) < 1 or runs.min(initial=0) < 0 or runs.sum() != size[0] * size[1]:
+    pixels = size[0] * size[1] if len(size) == 2 and min(size) > 0 else -1
+    # Each for itself, too: the sum of long runs goes round in 64 bits, and can come out right.
+    if runs.min(initial=0) < 0 or runs.max(initial=0) > pixels or runs.sum() != pixels:
         raise ValueError(
             f"expected a compressed COCO RLE whose runs fill its size, got size {size} and "
             f"{runs.sum()} pixels of runs; the record is damaged or belongs to another picture."

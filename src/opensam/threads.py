@@ -54,3 +54,10 @@ def _start(count: int) -> None:
         restoring = threading.Thread(target=torch.set_num_threads, args=(count,))
         restoring.start()
         restoring.join()
+
+
+def one_for_this() -> None:
+    """Let torch compute with one thread in this one, and as before in all others; call it before torch is used here."""
+    with _STARTING:
+        count = torch.get_num_threads()
+    _start(count)

@@ -105,7 +105,7 @@ class Annotator:
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "opensam", *command],
-                env={**os.environ, "XDG_CACHE_HOME": str(self.cache)},
+                env={**os.environ, "OPENSAM_HOME": str(self.cache)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

@@ -15,6 +15,8 @@ export interface ImageItem {
   height: number;
   state: ImageState;
   annotations: number;
+  /** Why the file cannot be shown. */
+  problem?: string | null;
 }
 
 /** What a mask was made with, in pixels of the original picture. */

@@ -10,25 +10,22 @@ Letters: N points, P prompts, K masks, (h, w) the grid of a low-resolution mask.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from opensam.amg.config import AmgConfig
 from opensam.amg.edges import Edges, find_edges
 from opensam.geometry import Box, Resize, touches_crop_edge
 from opensam.image import Rgb
 from opensam.masks import mask_to_box
-from opensam.models.sam import Sam
-from opensam.predictor import Predictor
-from opensam.prompts import FOREGROUND, Prompts
+from opensam.predictor.base import BasePredictor
 from opensam.rle import join_edges
-from opensam.threads import side_by_side
 
 # Prompts that one thread of a processor decodes at once; more gain nothing. If `object_aware`, after so many the points
 # that have become needless go, so that the result depends on it; on a processor threads share them in groups.
@@ -65,8 +62,32 @@ class Candidate:
     crop_box: Box
 
 
+class Steps:
+    """Counts points that are done, from several threads.
+
+    Args:
+        total: all points there will be.
+        report: called with the number done and the total, one call at a time.
+    """
+
+    def __init__(self, total: int, report: Callable[[int, int], None] | None) -> None:
+        self._total, self._report, self._done, self._lock = total, report, 0, threading.Lock()
+
+    def add(self, number: int) -> None:
+        """So many more are done. Raises what the report raises."""
+        if self._report is not None and number:
+            with self._lock:
+                self._done += number
+                self._report(self._done, self._total)
+
+
 def find_candidates(
-    predictor: Predictor, picture: Rgb, crop_box: Box, grid: NDArray[np.float64], config: AmgConfig
+    predictor: BasePredictor[Any],
+    picture: Rgb,
+    crop_box: Box,
+    grid: NDArray[np.float64],
+    config: AmgConfig,
+    steps: Steps,
 ) -> list[Candidate]:
     """The masks of one crop that pass the filters, before duplicates go.
 
@@ -76,30 +97,36 @@ def find_candidates(
         crop_box: XYXY, half open, the crop.
         grid: (N, 2) points (x, y) in [0, 1] of the crop.
         config: settings.
+        steps: hears of the points that are done, also of those left out.
 
     Returns:
         In the order of the grid (if `object_aware` in that of `coarse_to_fine`), then of the decoder's outputs.
     """
     x0, y0, x1, y1 = crop_box
     embedding = predictor.embed(picture[y0:y1, x0:x1])
-    crop = _Crop(predictor.model, embedding.embeddings, embedding.resize, crop_box, (len(picture), picture.shape[1]))
-    return crop.segment(grid * (x1 - x0, y1 - y0), config)
+    crop = _Crop(predictor, embedding, crop_box, (len(picture), picture.shape[1]))
+    return crop.segment(grid * (x1 - x0, y1 - y0), config, steps)
 
 
 @dataclass(frozen=True, eq=False)
 class _Crop:
-    """A crop that the model has seen: its embeddings (1, 256, h, w), and where it lies in a picture of `size`."""
+    """A crop that a predictor has embedded, and where it lies in a picture of `size`."""
 
-    sam: Sam
-    embeddings: Tensor
-    resize: Resize
+    predictor: BasePredictor[Any]
+    embedding: Any
     box: Box
     size: tuple[int, int]
 
-    def segment(self, points: NDArray[np.float64], config: AmgConfig) -> list[Candidate]:
+    @property
+    def resize(self) -> Resize:
+        """Of the crop."""
+        return self.embedding.resize
+
+    def segment(self, points: NDArray[np.float64], config: AmgConfig, steps: Steps | None = None) -> list[Candidate]:
         """Masks for clicks on points (N, 2), (x, y) in pixels of the crop."""
+        steps = steps or Steps(len(points), None)
         order = coarse_to_fine(points / self.resize.original_size[::-1]) if config.object_aware else range(len(points))
-        on_cpu = self.sam.device.type == "cpu"
+        on_cpu = self.predictor.on_cpu
         fixed = config.object_aware or on_cpu
         at_once = min(config.points_per_batch, PROMPTS_AT_ONCE) if fixed else config.points_per_batch
         group = min(at_once, GROUP) if config.object_aware and on_cpu else at_once
@@ -107,16 +134,20 @@ class _Crop:
         left, covers = np.array(order, dtype=np.int64), np.zeros(len(points), dtype=np.int64)
 
         def decode(numbers: NDArray[np.int64]) -> list[Candidate]:
-            return list(self._decode(points[numbers], config))
+            candidates = list(self._decode(points[numbers], config))
+            steps.add(len(numbers))
+            return candidates
 
         while len(left):
             numbers, left = np.split(left, [at_once if config.object_aware else len(left)])
             groups = np.split(numbers, range(group, len(numbers), group))
-            new = [one for of_group in side_by_side(decode, groups, self.sam.device) for one in of_group]
+            new = [one for of_group in self.predictor.side_by_side(decode, groups) for one in of_group]
             found += new
             if config.object_aware:
                 covers += self._covers(points, _smallest(new))
-                left = left[covers[left] < ENOUGH]
+                needed = covers[left] < ENOUGH
+                steps.add(int(np.count_nonzero(~needed)))
+                left = left[needed]
         return found
 
     def _covers(self, points: NDArray[np.float64], candidates: Iterable[Candidate]) -> NDArray[np.int64]:
@@ -128,42 +159,29 @@ class _Crop:
             covers += np.searchsorted(candidate.edges, pixels, side="right") % 2
         return covers
 
-    @torch.no_grad()
     def _decode(self, points: NDArray[np.float64], config: AmgConfig) -> Iterator[Candidate]:
         """What passes of the masks for P clicks."""
-        coords = torch.from_numpy(self.resize.apply_coords(points)).float()  # float64 would be refused by MPS
-        prompts = Prompts(coords[:, None], torch.full((len(points), 1), FOREGROUND)).to(self.sam.device)
-        embeddings = self.embeddings.to(self.sam.device, self.sam.dtype)
-        attended = self.sam.attend(embeddings, prompts, multimask_output=True)
-        scores = attended.iou_predictions
-        passing = scores > config.pred_iou_thresh if config.pred_iou_thresh > 0 else torch.ones_like(scores).bool()
-        chosen = passing.any(dim=1).nonzero()[:, 0]
-        if not len(chosen):
-            return
-        low_res_masks = self.sam.masks(attended, chosen)[passing[chosen]]
-        low_res_masks = low_res_masks.to(torch.promote_types(low_res_masks.dtype, torch.float32))
-        numbers = passing.nonzero()[:, 0]  # of the points
+        clicks, scores, low_res_masks = self.predictor.click_masks(self.embedding, points, config.pred_iou_thresh)
         hopeful = self._hopeful(low_res_masks, config)
         boxes = self._boxes(low_res_masks, config)
-        for number, score, hope, box, low_res_mask in zip(
-            numbers.tolist(), scores[passing].tolist(), hopeful, boxes, low_res_masks, strict=True
-        ):
+        for number, score, hope, box, low_res_mask in zip(clicks, scores, hopeful, boxes, low_res_masks, strict=True):
             if not hope:
                 continue
             x, y = points[number].tolist()
             if candidate := self._restore(low_res_mask, box, score, (x, y), config):
                 yield candidate
 
-    def _hopeful(self, low_res_masks: Tensor, config: AmgConfig) -> list[bool]:
+    def _hopeful(self, low_res_masks: Any, config: AmgConfig) -> list[bool]:
         """Which of (K, h, w) masks may be stable enough, judged on the grid: who is out could not have passed.
 
         A logit of the picture is a mean of those of its cell and of the eight around it. So a pixel can be above the
         upper threshold only if one of the nine is, and must be above the lower one if all nine are.
         """
         rows, columns = (self._pixels_of_cells(axis, low_res_masks.shape[1 + axis]) for axis in (0, 1))
-        threshold, offset, kernel = self.sam.mask_threshold, config.stability_score_offset, np.ones((3, 3), np.uint8)
-        upper = (low_res_masks > threshold + offset - ROUNDING).cpu().numpy().view(np.uint8)
-        lower = (low_res_masks > threshold - offset + ROUNDING).cpu().numpy().view(np.uint8)
+        threshold, offset = self.predictor.mask_threshold, config.stability_score_offset
+        kernel = np.ones((3, 3), np.uint8)
+        upper = _array(low_res_masks > threshold + offset - ROUNDING).view(np.uint8)
+        lower = _array(low_res_masks > threshold - offset + ROUNDING).view(np.uint8)
         most = [rows @ cv2.dilate(cells, kernel) @ columns for cells in upper]
         least = [rows @ cv2.erode(cells, kernel) @ columns for cells in lower]
         limit = config.stability_score_thresh - ROUNDING
@@ -175,23 +193,22 @@ class _Crop:
         cell = (np.arange(side) + 0.5) * (input_side / side) // 4
         return np.bincount(cell.astype(np.int64), minlength=cells).astype(np.float64)
 
-    def _boxes(self, low_res_masks: Tensor, config: AmgConfig) -> list[Box]:
+    def _boxes(self, low_res_masks: Any, config: AmgConfig) -> list[Box]:
         """For each of (K, h, w) masks the part of the crop, XYXY half open, outside of which nothing counts."""
-        lowest = self.sam.mask_threshold - config.stability_score_offset - ROUNDING
-        above = low_res_masks > lowest
-        cells = mask_to_box(above) + torch.tensor([0, 0, 1, 1], device=above.device)
-        return [self.resize.reach((x0, y0, x1, y1)) for x0, y0, x1, y1 in cells.tolist()]
+        lowest = self.predictor.mask_threshold - config.stability_score_offset - ROUNDING
+        boxes = mask_to_box(low_res_masks > lowest).tolist()
+        return [self.resize.reach((x0, y0, x1 + 1, y1 + 1)) for x0, y0, x1, y1 in boxes]
 
     def _restore(
-        self, low_res_mask: Tensor, box: Box, score: float, point: tuple[float, float], config: AmgConfig
+        self, low_res_mask: Any, box: Box, score: float, point: tuple[float, float], config: AmgConfig
     ) -> Candidate | None:
         """The mask (h, w) in the picture, if it passes."""
-        threshold, offset, (left, top) = self.sam.mask_threshold, config.stability_score_offset, self.box[:2]
+        threshold, offset, (left, top) = self.predictor.mask_threshold, config.stability_score_offset, self.box[:2]
         inner = outer = 0
         parts: list[Edges] = []
         rows = np.zeros(box[3] - box[1], dtype=np.bool_)
         for x, logits in self.resize.restore_strips(low_res_mask, box):
-            values = logits.cpu().numpy()
+            values = _array(logits)
             inner += int(np.count_nonzero(values > threshold + offset))
             outer += int(np.count_nonzero(values > threshold - offset))
             mask = values > threshold
@@ -210,6 +227,11 @@ class _Crop:
             return None
         click = (point[0] + left, point[1] + top)
         return Candidate(edges, mask_box, area, score, float(stability), click, self.box)
+
+
+def _array(values: Any) -> NDArray[Any]:
+    """An array as it is, a tensor as an array."""
+    return values if isinstance(values, np.ndarray) else values.cpu().numpy()
 
 
 def _smallest(candidates: Iterable[Candidate]) -> Iterable[Candidate]:

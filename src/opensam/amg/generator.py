@@ -5,20 +5,19 @@ that the cleaning of small regions has changed come last. Where that leaves two 
 the points of the grid, and the decoder's outputs. So the same picture gives the same records.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from opensam import image as images
-from opensam.amg.candidates import Candidate, find_candidates
+from opensam.amg.candidates import Candidate, Steps, find_candidates
 from opensam.amg.config import PRESETS, AmgConfig, preset_of
 from opensam.amg.edges import find_edges, paint_edges
 from opensam.geometry import box_area, box_nms, crop_boxes
 from opensam.masks import mask_to_box, remove_small_regions
-from opensam.predictor import Predictor
+from opensam.predictor.base import BasePredictor
 from opensam.records import MaskRecord
 from opensam.rle import encode_edges
 
@@ -30,7 +29,7 @@ class MaskGenerator:
     small regions needs some bytes for each pixel of the part of the picture that one mask covers.
 
     Args:
-        predictor: of the model.
+        predictor: of the model: a `Predictor`, or an `OnnxPredictor` where there is no torch.
         config: settings; None: the preset that suits the model, which for all but the embedded one is the official
             defaults. `PRESETS` has them, and those of the paper's data set.
         overrides: settings by name, in place of those in `config`.
@@ -39,15 +38,17 @@ class MaskGenerator:
         ValueError: a setting is unknown or out of range.
     """
 
-    def __init__(self, predictor: Predictor, config: AmgConfig | None = None, **overrides: Any) -> None:
+    def __init__(self, predictor: BasePredictor[Any], config: AmgConfig | None = None, **overrides: Any) -> None:
         self.predictor = predictor
-        self.config = (config or PRESETS[preset_of(predictor.sam.name)]).changed(**overrides)
+        self.config = (config or PRESETS[preset_of(predictor.name)]).changed(**overrides)
 
-    def generate(self, image: images.Source) -> list[MaskRecord]:
+    def generate(self, image: images.Source, progress: Callable[[int, int], None] | None = None) -> list[MaskRecord]:
         """The masks of a picture.
 
         Args:
             image: anything `opensam.image.read` takes.
+            progress: called with the points that are done and all there will be, in any thread, one call at a time.
+                What it raises ends the work and comes out here.
 
         Returns:
             Records with `id` 0, 1, ... in the order that this module describes; none if nothing passes.
@@ -60,8 +61,10 @@ class MaskGenerator:
         size = (picture.shape[0], picture.shape[1])
         crops = crop_boxes(size, config.crop_n_layers, config.crop_overlap_ratio)
         found: list[Candidate] = []
-        for crop_box, layer in crops:
-            new = find_candidates(self.predictor, picture, crop_box, config.grid(layer), config)
+        grids = [config.grid(layer) for _, layer in crops]
+        steps = Steps(sum(map(len, grids)), progress)
+        for (crop_box, _), grid in zip(crops, grids, strict=True):
+            new = find_candidates(self.predictor, picture, crop_box, grid, config, steps)
             found += _distinct(new, [one.predicted_iou for one in new], config.box_nms_thresh)
         if len(crops) > 1:
             found = _distinct(found, [-_area(one.crop_box) for one in found], config.crop_nms_thresh)
@@ -71,14 +74,14 @@ class MaskGenerator:
 
 
 def _area(box: tuple[int, int, int, int]) -> int:
-    return int(box_area(torch.tensor([box]))[0])
+    return int(box_area(np.array(box)))
 
 
 def _distinct(candidates: Sequence[Candidate], scores: Sequence[float], threshold: float) -> list[Candidate]:
     """Without those whose box is nearly that of one with a higher score, by falling score."""
     # The boxes reach from pixel to pixel, one short of their size, as in the official code.
-    boxes = torch.tensor([one.box for one in candidates], dtype=torch.float64).reshape(-1, 4)
-    kept = box_nms(boxes, torch.tensor(scores, dtype=torch.float64), threshold)
+    boxes = np.array([one.box for one in candidates], dtype=np.float64).reshape(-1, 4)
+    kept = box_nms(boxes, np.array(scores, dtype=np.float64), threshold)
     return [candidates[number] for number in kept.tolist()]
 
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,8 @@ from PIL import Image
 
 from opensam import image
 from opensam.data.dataset import Dataset, Folder, as_names, is_picture, list_files, stem
-from opensam.data.polygons import encode_labels, encode_polygons
+from opensam.data.polygons import encode_labels
+from opensam.data.yolo import read_yolo
 from opensam.masks import Rle, encode_rle
 from opensam.records import ImageRecord, read_image_record
 
@@ -94,24 +96,11 @@ class YoloFolder(Folder, Dataset):
 
     def masks(self, i: int) -> tuple[Rle, ...]:
         """One per line."""
-        height, width = image.size(self.path(i))
         text = (self.label_folder / f"{stem(os.fsdecode(self.files[i]))}.txt").read_text(encoding="utf-8-sig")
-        masks = []
-        for number, line in enumerate(text.splitlines(), start=1):
-            try:
-                shares = [float(value) for value in line.split()[1:]]
-            except ValueError as error:
-                raise ValueError(f"expected `class x1 y1 x2 y2 ...`, got line {number}: {line[:60]}") from error
-            if shares and not -0.5 <= min(shares) <= max(shares) <= 1.5:
-                raise ValueError(f"expected shares of width and height from 0 to 1, got line {number}: {line[:60]}")
-            # Of an odd number the last is the confidence of a model that wrote the line.
-            points = np.array(shares[: len(shares) // 2 * 2]).reshape(-1, 2) * (width, height)
-            if len(shares) > 4 and (rle := encode_polygons([points.ravel()], (height, width))):
-                masks.append(rle)
-        return tuple(masks)
+        return tuple(mask.rle for mask in read_yolo(text, image.size(self.path(i))))
 
 
-def read_labels(path: Path) -> NDArray[np.int64]:
+def read_labels(path: Path | BinaryIO) -> NDArray[np.int64]:
     """The values of a label map, (H, W): palette indices, grey levels, or colours as one number; 0 is no region.
 
     Raises:
@@ -124,7 +113,8 @@ def read_labels(path: Path) -> NDArray[np.int64]:
                 return np.asarray(picture).astype(np.int64)
             colours = np.asarray(picture.convert("RGBA")).astype(np.int64)
     except Exception as error:  # a decoder raises nearly anything when it meets a damaged file
-        raise ValueError(f"cannot read the mask {path}: {error}") from error
+        name = path if isinstance(path, Path) else "that was given"
+        raise ValueError(f"cannot read the mask {name}: {error}") from error
     values: NDArray[np.int64] = (colours[..., :3] << np.array([16, 8, 0])).sum(axis=2)
     return np.where(colours[..., 3] > 0, values, 0)
 

@@ -285,9 +285,9 @@ def _with_right_boxes(boxes: Sequence[Box], found: Sequence[Detection], truth: T
     sought = [one for one in truth.annotations if not one.crowd]
     if not boxes or not sought:
         return {"ious": [], "worst": None}
-    corners = torch.tensor([one.xyxy for one in boxes], dtype=torch.float64)
-    theirs = torch.tensor([one.xyxy for one in true_boxes(truth)], dtype=torch.float64)
-    fit = box_iou(corners, theirs).numpy()
+    corners = np.array([one.xyxy for one in boxes], dtype=np.float64)
+    theirs = np.array([one.xyxy for one in true_boxes(truth)], dtype=np.float64)
+    fit = box_iou(corners, theirs)
     fit *= np.array([[one.category == other.category for other in sought] for one in boxes])
     ious = overlaps([one.segmentation for one in found], sought)
     rows = []

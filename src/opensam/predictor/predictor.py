@@ -1,15 +1,14 @@
-"""The two verbs: `embed` a picture once, `predict` masks from prompts as often as you like.
+"""The two verbs with torch: `embed` a picture once, `predict` masks from prompts as often as you like.
 
 Letters: B images, P prompts, N points per prompt, C masks per prompt, (H, W) the original size.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 from torch import Tensor
 
 from opensam import image as images
@@ -18,10 +17,11 @@ from opensam.masks import stability_score
 from opensam.models.inference import for_inference
 from opensam.models.sam import Sam
 from opensam.precision import Precision, compute_type
+from opensam.predictor.base import Answer, BasePredictor, ClickMasks, Task
 from opensam.predictor.embedding import ImageEmbedding, model_name
-from opensam.predictor.prediction import Prediction, stack
-from opensam.predictor.reading import PromptInput, read_prompts
-from opensam.prompts import Prompts, join
+from opensam.predictor.prediction import Prediction
+from opensam.prompts import FOREGROUND, PromptArrays, Prompts
+from opensam.threads import side_by_side
 
 # Prompts decoded at once: at 1024 the decoder needs about 60 MB for each.
 PROMPTS_AT_ONCE = 32
@@ -29,7 +29,7 @@ PROMPTS_AT_ONCE = 32
 LOGITS_AT_ONCE = 2**26
 
 
-class Predictor:
+class Predictor(BasePredictor[ImageEmbedding]):
     """Masks from a model.
 
     It holds no picture and no prompts: what it answers depends on the arguments alone, so one predictor
@@ -44,6 +44,7 @@ class Predictor:
     Attributes:
         sam: the model as given.
         model: the copy that computes.
+        name: of the model.
         model_name: what its embeddings are called, whatever the precision.
 
     Raises:
@@ -53,7 +54,7 @@ class Predictor:
     def __init__(self, sam: Sam, precision: Precision = "auto") -> None:
         self.sam = sam
         self.model = for_inference(sam, compute_type(precision, sam.device, sam.dtype))
-        self.model_name = model_name(sam)
+        self.name, self.model_name = sam.name, model_name(sam)
 
     @torch.no_grad()
     def embed(self, image: images.Source) -> ImageEmbedding:
@@ -73,110 +74,50 @@ class Predictor:
         embeddings = self.model.encode(self.model.preprocess(scaled.permute(2, 0, 1)))
         return ImageEmbedding(embeddings, resize, self.model_name)
 
-    def predict(
-        self,
-        embedding: ImageEmbedding,
-        point_coords: ArrayLike | Tensor | None = None,
-        point_labels: ArrayLike | Tensor | None = None,
-        boxes: ArrayLike | Tensor | None = None,
-        mask_input: ArrayLike | Tensor | None = None,
-        *,
-        mask: ArrayLike | Tensor | None = None,
-        polygons: Sequence[ArrayLike] | None = None,
-        scribble: ArrayLike | None = None,
-        multimask_output: bool | None = None,
-    ) -> Prediction:
-        """Masks for one prompt, or for P prompts, on one picture.
+    @property
+    def mask_threshold(self) -> float:
+        """See `BasePredictor`."""
+        return self.model.mask_threshold
 
-        The prompts are those of `PromptInput`, in pixels of the original picture, and may be combined: the
-        points, the box and the mask of one prompt all speak of the same object. Without a prompt axis the
-        answer has none either.
-
-        Args:
-            embedding: of the picture.
-            point_coords: (N, 2) or (P, N, 2), (x, y).
-            point_labels: (N,) or (P, N): 1 foreground, 0 background, -1 not a point; all 1 when left out.
-            boxes: (4,) or (P, 4), XYXY.
-            mask_input: (1, 4h, 4w) or (P, 1, 4h, 4w) logits of an earlier round.
-            mask: (H, W) or (P, H, W), a mask of the whole picture at any resolution.
-            polygons: outlines (K, 2) of one object.
-            scribble: a stroke (K, 2) over one object.
-            multimask_output: True: 3 candidates, for a prompt that may mean several things; False: 1. When
-                left out, 3 for a single point and for a single box, 1 for anything that says more; so the
-                model was trained (paper, A).
-
-        Raises:
-            ValueError: a prompt is not as described, there is none, or another model made the embedding.
-            RuntimeError: the model is in training mode.
-        """
-        given: PromptInput = {
-            "point_coords": point_coords,
-            "point_labels": point_labels,
-            "boxes": boxes,
-            "mask_input": mask_input,
-            "mask": mask,
-            "polygons": polygons,
-            "scribble": scribble,
-            "multimask_output": multimask_output,
-        }
-        return self._predict([embedding], [_read([embedding], given)])[0]
-
-    def predict_batch(self, embeddings: Sequence[ImageEmbedding], prompts: Sequence[PromptInput]) -> list[Prediction]:
-        """Masks for many prompts of any kinds over many pictures.
-
-        Prompts of the same kind and number of points are decoded together, over all pictures.
-
-        Args:
-            embeddings: of B pictures.
-            prompts: each holds arguments of `predict`, and `image_index` for a picture other than the first:
-                `{"point_coords": [(500, 375)], "image_index": 2}`.
-
-        Returns:
-            For each item of `prompts`, in their order, what `predict` returns for it.
-
-        Raises:
-            ValueError: like `predict`, with the number of the prompt (from 0).
-            RuntimeError: the model is in training mode.
-        """
-        requests = []
-        for number, given in enumerate(prompts):
-            try:
-                requests.append(_read(embeddings, given))
-            except ValueError as error:
-                raise ValueError(f"prompt {number}: {error}") from error
-        return self._predict(embeddings, requests)
+    @property
+    def on_cpu(self) -> bool:
+        """See `BasePredictor`."""
+        return self.model.device.type == "cpu"
 
     @torch.no_grad()
-    def _predict(self, embeddings: Sequence[ImageEmbedding], requests: "list[_Request]") -> list[Prediction]:
-        self._check_mode()
-        for embedding in embeddings:
-            if embedding.model_name != self.model_name:
-                raise ValueError(
-                    f"expected an image embedding of this model, {self.model_name}, got one of "
-                    f"{embedding.model_name}; embed the picture with this model"
-                )
-        groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
-        for number, request in enumerate(requests):
-            groups[request.kind].append(number)
-        predictions: dict[int, Prediction] = {}
-        for numbers in groups.values():
-            prompts = join([requests[number].prompts for number in numbers])
-            image_index = torch.cat([requests[number].image_index for number in numbers])
-            answers = self._answers(embeddings, prompts, image_index, requests[numbers[0]].multimask_output)
-            for number in numbers:
-                of_request = list(islice(answers, requests[number].prompts.count))
-                predictions[number] = stack(of_request) if requests[number].has_axis else of_request[0]
-        return [predictions[number] for number in range(len(requests))]
+    def click_masks(self, embedding: ImageEmbedding, points: NDArray[np.float64], above: float) -> ClickMasks:
+        """See `BasePredictor`; the masks stay on the device."""
+        model = self.model
+        coords = torch.from_numpy(embedding.resize.apply_coords(points)).float()  # float64 would be refused by MPS
+        prompts = Prompts(coords[:, None], torch.full((len(points), 1), FOREGROUND)).to(model.device)
+        embeddings = embedding.embeddings.to(model.device, model.dtype)
+        attended = model.attend(embeddings, prompts, multimask_output=True)
+        scores = attended.iou_predictions
+        passing = scores > above if above > 0 else torch.ones_like(scores).bool()
+        chosen = passing.any(dim=1).nonzero()[:, 0]
+        if not len(chosen):
+            side = 4 * embeddings.shape[-1]
+            return ClickMasks([], [], scores.new_zeros(0, side, side))
+        low_res_masks = model.masks(attended, chosen)[passing[chosen]]
+        low_res_masks = low_res_masks.to(torch.promote_types(low_res_masks.dtype, torch.float32))
+        return ClickMasks(passing.nonzero()[:, 0].tolist(), scores[passing].tolist(), low_res_masks)
 
+    def side_by_side(self, function: Callable[[Task], Answer], tasks: Iterable[Task]) -> list[Answer]:
+        """See `BasePredictor` and `opensam.threads`."""
+        return side_by_side(function, tasks, self.model.device)
+
+    @torch.no_grad()
     def _answers(
         self,
         embeddings: Sequence[ImageEmbedding],
-        prompts: Prompts,
-        image_index: Tensor,
+        prompts: PromptArrays,
+        image_index: NDArray[np.int64],
         multimask_output: bool,
     ) -> Iterator[Prediction]:
         """One answer per prompt; only a chunk of them is in work at a time."""
-        chunks = zip(prompts.split(PROMPTS_AT_ONCE), image_index.split(PROMPTS_AT_ONCE), strict=True)
+        self._check_mode()
+        given = Prompts(**{name: torch.from_numpy(value) for name, value in prompts.items()})
+        chunks = zip(given.split(PROMPTS_AT_ONCE), torch.from_numpy(image_index).split(PROMPTS_AT_ONCE), strict=True)
         for chunk, chunk_index in chunks:
             numbers, index = chunk_index.unique(return_inverse=True)
             used = [embeddings[number] for number in numbers.tolist()]
@@ -206,40 +147,3 @@ class Predictor:
     def _check_mode(self) -> None:
         if self.sam.training:
             raise RuntimeError("expected the model in eval mode, got it in training mode; call sam.eval() first")
-
-
-@dataclass(frozen=True)
-class _Request:
-    """One prompt input, read: P prompts, their (P,) image index, and how to answer."""
-
-    prompts: Prompts
-    image_index: Tensor
-    has_axis: bool
-    multimask_output: bool
-
-    @property
-    def kind(self) -> tuple[object, ...]:
-        """Requests of one kind can be decoded together."""
-        points, masks = self.prompts.point_coords, self.prompts.mask_input
-        number = 0 if points is None else points.shape[1]
-        return number, self.prompts.boxes is None, masks is None, self.multimask_output
-
-
-def _read(embeddings: Sequence[ImageEmbedding], given: PromptInput) -> _Request:
-    index = given.get("image_index", 0)
-    if not 0 <= index < len(embeddings):
-        raise ValueError(f"expected image_index below the number of pictures, {len(embeddings)}, got {index}")
-    prompts, has_axis = read_prompts(embeddings[index].resize, given)
-    multimask_output = given.get("multimask_output")
-    if multimask_output is None:
-        multimask_output = _is_ambiguous(prompts, given)
-    image_index = torch.full((prompts.count,), index)
-    return _Request(prompts, image_index, has_axis, multimask_output)
-
-
-def _is_ambiguous(prompts: Prompts, given: PromptInput) -> bool:
-    """Whether a prompt is a single point or a single box; a stroke, however short, is more than a point."""
-    if prompts.mask_input is not None or given.get("scribble") is not None:
-        return False
-    number = 0 if prompts.point_coords is None else prompts.point_coords.shape[1]
-    return number + (prompts.boxes is not None) == 1

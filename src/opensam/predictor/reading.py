@@ -4,16 +4,25 @@ Letters: P prompts, N points per prompt, K corners, (H, W) the original size, (h
 """
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from opensam.geometry import Resize
 from opensam.masks import fill_polygons
-from opensam.prompts import BACKGROUND, FOREGROUND, NOT_A_POINT, Prompts, mask_prompts, scribble_points
+from opensam.prompts import (
+    BACKGROUND,
+    FOREGROUND,
+    NOT_A_POINT,
+    PromptArrays,
+    count_prompts,
+    mask_prompts,
+    scribble_points,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class PromptInput(TypedDict, total=False):
@@ -36,18 +45,18 @@ class PromptInput(TypedDict, total=False):
         image_index: which image is meant, in `Predictor.predict_batch` only; 0 when left out.
     """
 
-    point_coords: ArrayLike | Tensor | None
-    point_labels: ArrayLike | Tensor | None
-    boxes: ArrayLike | Tensor | None
-    mask_input: ArrayLike | Tensor | None
-    mask: ArrayLike | Tensor | None
+    point_coords: "ArrayLike | Tensor | None"
+    point_labels: "ArrayLike | Tensor | None"
+    boxes: "ArrayLike | Tensor | None"
+    mask_input: "ArrayLike | Tensor | None"
+    mask: "ArrayLike | Tensor | None"
     polygons: Sequence[ArrayLike] | None
     scribble: ArrayLike | None
     multimask_output: bool | None
     image_index: int
 
 
-def read_prompts(resize: Resize, given: PromptInput) -> tuple[Prompts, bool]:
+def read_prompts(resize: Resize, given: PromptInput) -> tuple[PromptArrays, bool]:
     """Check what a person gave and bring it into the input frame.
 
     Args:
@@ -55,34 +64,31 @@ def read_prompts(resize: Resize, given: PromptInput) -> tuple[Prompts, bool]:
         given: in the original frame; nothing in it is modified.
 
     Returns:
-        P prompts on the CPU, and whether the input had a prompt axis.
+        P prompts, and whether the input had a prompt axis.
 
     Raises:
         ValueError: a shape, a value or a combination is not as `PromptInput` says; or nothing is given.
     """
     arrays, has_axis = _read_arrays(resize.original_size, given)
-    tensors: dict[str, Tensor | None] = {}
+    prompts: PromptArrays = {}
     if "mask" in arrays:
         prompts = mask_prompts(_checked_masks(arrays["mask"], resize), resize.image_size)
-        tensors = {"mask_input": prompts.mask_input, "boxes": prompts.boxes}
-        # The caller's clicks correct the mask, and may take away just its deepest point.
-        if "point_coords" not in arrays:
-            tensors |= {"point_coords": prompts.point_coords, "point_labels": prompts.point_labels}
     if "mask_input" in arrays:
-        logits = _checked_logits(arrays["mask_input"], resize.image_size // 4)
-        tensors["mask_input"] = torch.from_numpy(logits)
+        prompts["mask_input"] = _checked_logits(arrays["mask_input"], resize.image_size // 4)
     if "point_labels" in arrays and "point_coords" not in arrays:
         raise ValueError("expected point_coords beside point_labels, got only labels; give both")
     if "point_coords" in arrays:
         coords = arrays["point_coords"]
         labels = arrays.get("point_labels", np.full(coords.shape[:-1], FOREGROUND))
         _check_points(coords, labels, resize.original_size)
-        tensors["point_coords"] = torch.from_numpy(resize.apply_coords(coords)).float()
-        tensors["point_labels"] = torch.from_numpy(labels.astype(np.int64))
+        # In place of the deepest point of a mask: clicks correct it, and may take away just that point.
+        prompts["point_coords"] = resize.apply_coords(coords).astype(np.float32)
+        prompts["point_labels"] = labels.astype(np.int64)
     if "boxes" in arrays:
         boxes = _cut_boxes(arrays["boxes"], resize.original_size)
-        tensors["boxes"] = torch.from_numpy(resize.apply_boxes(boxes)).float()
-    return Prompts(**tensors), has_axis
+        prompts["boxes"] = resize.apply_boxes(boxes).astype(np.float32)
+    count_prompts(prompts)
+    return prompts, has_axis
 
 
 # Shapes of one prompt; None is any length of at least 1.
@@ -124,7 +130,7 @@ def _read_arrays(size: tuple[int, int], given: PromptInput) -> tuple[dict[str, N
 def _array(name: str, value: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
     """The value as an array of one prompt's shape, or with P in front; it may be the caller's memory."""
     wanted = f"({', '.join('*' if side is None else str(side) for side in shape)})"
-    if isinstance(value, Tensor):
+    if hasattr(value, "detach"):  # a tensor, for which torch need not be imported here
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value  # numpy has no bfloat16
     try:

@@ -69,12 +69,18 @@ def coco_files(record: ImageRecord, stem: str) -> dict[str, bytes]:
     return {f"{stem}.json": b"".join(_coco(iter([record])))}
 
 
-def coco_dataset(records: Iterator[ImageRecord]) -> Iterator[tuple[str, Iterator[bytes]]]:
+def coco_dataset(
+    records: Iterator[ImageRecord], categories: Sequence[str] = ()
+) -> Iterator[tuple[str, Iterator[bytes]]]:
     """instances.json: pictures and masks numbered from 1 in the order they come, categories as they first appear.
 
     What is in memory does not grow with the records: the list of the pictures waits in a temporary file.
+
+    Args:
+        records: of all pictures.
+        categories: come first, in this order, whether or not a mask has them.
     """
-    yield "instances.json", _coco(records)
+    yield "instances.json", _coco(records, categories)
 
 
 def labelme_files(record: ImageRecord, stem: str) -> dict[str, bytes]:
@@ -174,9 +180,9 @@ def _published(annotation: dict[str, Any]) -> dict[str, Any]:
     return {key: annotation[key] for key in _PUBLISHED} | annotation | floats
 
 
-def _coco(records: Iterator[ImageRecord]) -> Iterator[bytes]:
+def _coco(records: Iterator[ImageRecord], first: Sequence[str] = ()) -> Iterator[bytes]:
     """A COCO file in pieces: masks, then pictures, then categories, because each is known no sooner."""
-    categories: dict[str, int] = {}
+    categories = {name: number for number, name in enumerate(first, start=1)}
     numbers = count(1)
     with TemporaryFile() as images:
         yield b'{"annotations":['
