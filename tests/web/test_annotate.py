@@ -125,6 +125,7 @@ def test_the_keyboard_alone_is_enough(play, annotator):
     assert len(saved(annotator, "keyboard")) == 1
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools with NumPy 2
 def test_the_coco_export_has_the_pixels_that_are_saved(play, annotator, tmp_path):
     target = tmp_path / "export.json"
     name = play("exportCoco", "clicks", target=str(target))
