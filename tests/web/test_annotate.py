@@ -35,6 +35,7 @@ def annotator(drawings, tmp_path_factory):
     for name, drawing in drawings.items():
         save(drawing, folder / (f"{name}.jpg" if name == "turned" else f"{name}.png"), turned=name == "turned")
     one = Annotator(folder, folder.parent / "home", folder.parent / "server.log")
+    one.wait_for_decoder()
     yield one
     assert one.stop() in (0, 130)
     assert "Traceback" not in one.log.read_text()
@@ -132,6 +133,7 @@ def test_the_keyboard_alone_is_enough(play, annotator):
     assert len(saved(annotator, "keyboard")) == 1
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools with NumPy 2
 def test_the_coco_export_has_the_pixels_that_are_saved(play, annotator, clicked, tmp_path):
     target = tmp_path / "export.json"
     name = play("exportCoco", "clicks", target=str(target))
