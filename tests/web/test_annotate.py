@@ -100,14 +100,17 @@ def test_clicks_make_a_mask_that_is_saved_with_its_label_and_is_there_after_a_re
 
 
 def test_what_is_saved_is_what_is_seen(play, clicked, drawings):
-    """Inside the mask the picture is tinted, outside it is not."""
+    """Inside the mask the picture is tinted until masks are hidden, outside it is not."""
     mask, drawing = pixels(clicked[1]), drawings["clicks"]
     inside, outside = drawing.centre("disc"), (600, 30)
     assert mask[inside[1], inside[0]]
     assert not mask[outside[1], outside[0]]
-    tinted, plain = play("seen", "clicks", points=[inside, outside])
-    assert np.abs(np.subtract(tinted, drawing.rgb[inside[1], inside[0]].astype(int))).max() > 25
-    assert np.abs(np.subtract(plain, drawing.rgb[outside[1], outside[0]].astype(int))).max() < 12
+    seen = play("seen", "clicks", points=[inside, outside])
+    picture = [drawing.rgb[y, x].astype(int) for x, y in (inside, outside)]
+    assert np.abs(np.subtract(seen["hidden"], picture)).max() < 12
+    tinted, plain = np.abs(np.subtract(seen["shown"], seen["hidden"])).max(axis=1)
+    assert tinted > 12
+    assert plain == 0
 
 
 def test_a_box_makes_a_mask_and_undo_and_redo_reach_the_store(play, annotator, drawings):

@@ -13,7 +13,10 @@ async function open(stage, { url, name, options, before }) {
 }
 
 async function choose(page, name) {
+  // The gallery has only the rows that are in sight.
+  await page.locator(id("filter-name")).fill(name);
   await page.locator(id("gallery-item"), { hasText: name }).click();
+  await page.locator(id("filter-name")).fill("");
   await page.locator(id("status-image"), { hasText: name }).waitFor();
   await page.locator(id("canvas")).waitFor();
   await page.locator(id("toast-error")).waitFor({ state: "detached" });
@@ -73,7 +76,7 @@ export async function clicks(stage, given) {
   await page.mouse.move(5, 5);
   await page.locator(id("new-label")).fill("disc");
   await page.locator(id("add-label")).click();
-  await page.locator(id("label-disc")).click();
+  await page.locator(`${id("label-disc")}[aria-pressed="true"]`).waitFor();
   await click(page, at, given.centre);
   const candidates = await page.locator('[data-testid^="candidate-"]').count();
   await click(page, at, given.corner, { button: "right" });
@@ -194,6 +197,7 @@ export async function outage(stage, given) {
 export async function abandoned(stage, given) {
   stage.tolerate(/ERR_CONNECTION_REFUSED|Failed to fetch|Failed to load resource/);
   const { page, context, at } = await open(stage, given);
+  await backend(page, "WebAssembly");
   await page.locator(id("tool-brush")).click();
   await stage.ask("kill");
   await drag(page, at, given.stroke);
@@ -285,11 +289,14 @@ async function unmarkedFocus(page) {
   return unmarked;
 }
 
-/** Colours of the accepted mask's inside and outside, for a test that what is saved is what is seen. */
+/** Colours at the points with the masks shown, and hidden. */
 export async function seen(stage, given) {
   const { page, at } = await open(stage, given);
   await page.locator(id("mask-item")).first().waitFor();
   await page.mouse.move(5, 5);
   await page.waitForTimeout(300);
-  return colours(page, at, given.points);
+  const shown = await colours(page, at, given.points);
+  await page.locator(id("hide-masks")).click();
+  await page.waitForTimeout(300);
+  return { shown, hidden: await colours(page, at, given.points) };
 }
