@@ -1,5 +1,8 @@
 """Whatever fits the OpenAPI description, and what does not, is answered without a 5xx."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import hypothesis
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -8,6 +11,14 @@ from tests.serve.serving import make_app, png, small_predictor
 APP = make_app(max_grid_points=64, memory_bytes=8 << 20, hosts=["testserver"])
 EMBEDDING = small_predictor().embed(png())
 APP.state.service.cache.held = lambda key: EMBEDDING  # every id is held, or all predictions were 404
+
+
+@asynccontextmanager
+async def _stays(_: object) -> AsyncIterator[None]:
+    yield
+
+
+APP.router.lifespan_context = _stays  # schemathesis begins and ends the application for every case
 schema = schemathesis.openapi.from_asgi("/openapi.json", APP)
 
 
