@@ -9,6 +9,7 @@ import pytest
 SURFACE = {
     "opensam": [
         "AmgConfig",
+        "Client",
         "ImageEmbedding",
         "MaskGenerator",
         "Prediction",

@@ -126,9 +126,9 @@ def test_wrong_prompts_and_embeddings_are_refused_with_the_sentences_of_torch(fo
     ours = OnnxPredictor.load(folder, threads=1)
     embedding, theirs = ours.embed(folder / "a.png"), predictor.embed(folder / "a.png")
     for prompt in ({}, {"point_coords": [[500, 3]]}, {"boxes": [5, 5, 4, 4]}, {"mask_input": np.zeros((1, 8, 8))}):
-        with pytest.raises(ValueError, match=".") as expected:
+        with pytest.raises(ValueError, match=r".") as expected:
             predictor.predict(theirs, **prompt)
-        with pytest.raises(ValueError, match=".") as found:
+        with pytest.raises(ValueError, match=r".") as found:
             ours.predict(embedding, **prompt)
         assert str(found.value) == str(expected.value)
     with pytest.raises(ValueError, match="expected an image embedding of this model"):

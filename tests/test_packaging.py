@@ -3,7 +3,10 @@
 import importlib.metadata
 import importlib.resources
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from itertools import chain
 from pathlib import Path
 
@@ -74,3 +77,19 @@ def test_continuous_integration_runs_what_a_developer_runs() -> None:
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111, ".ci/run must be executable"
     assert script.read_text().rstrip().endswith("make test")
+
+
+def test_the_wheel_holds_the_weights_and_the_browser_app_and_no_tests(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="hatchling builds the wheel; the extra dev has it")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    package = ROOT / "src" / "opensam"
+    data = [path for part in ("weights", "serve/static") for path in (package / part).rglob("*") if path.is_file()]
+    data = [path for path in data if "__pycache__" not in path.parts]
+    assert {f"opensam/{path.relative_to(package).as_posix()}" for path in data} <= names
+    assert {"opensam/serve/static/index.html", "opensam/serve/static/app.js", "opensam/py.typed"} <= names
+    assert all(name.startswith(("opensam/", "opensam-")) for name in names)
+    assert not any("node_modules" in name for name in names)

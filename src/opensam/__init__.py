@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opensam.amg import AmgConfig, MaskGenerator
+    from opensam.client import Client
     from opensam.models.sam import Sam
     from opensam.models.zoo import list_models, load
     from opensam.predictor import ImageEmbedding, Prediction, Predictor
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "AmgConfig",
+    "Client",
     "ImageEmbedding",
     "MaskGenerator",
     "Prediction",
@@ -35,6 +37,7 @@ __all__ = [
 
 _HOMES = {
     "AmgConfig": "opensam.amg",
+    "Client": "opensam.client",
     "ImageEmbedding": "opensam.predictor",
     "MaskGenerator": "opensam.amg",
     "Prediction": "opensam.predictor",

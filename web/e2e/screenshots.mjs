@@ -80,6 +80,7 @@ const STATES = {
   focus: { scenario: { images: 40, masks: 3 }, act: async (page) => {
     for (let index = 0; index < 4; index++) await page.keyboard.press("Tab");
   } },
+  tablet_brush: { scenario: { images: 40, masks: 3 }, viewport: { width: 1024, height: 768 }, act: (page) => page.locator(id("tool-brush")).click() },
   tablet: { scenario: { images: 40, masks: 3 }, viewport: { width: 1024, height: 768 } },
   phone: { scenario: { images: 40, masks: 3 }, viewport: PHONE },
   phone_draft: { scenario: { images: 40, masks: 3 }, viewport: PHONE, act: draft },

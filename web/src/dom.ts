@@ -59,6 +59,10 @@ export function button({ name, content, testid, key, press, ...rest }: ButtonOpt
     },
     ...content,
   );
-  element.addEventListener("click", press);
+  element.addEventListener("click", (event) => {
+    press(event);
+    // After a click with a pointer, Enter belongs to the draft again and not to the button.
+    if (event.detail && !element.closest("dialog")) element.blur();
+  });
   return element;
 }

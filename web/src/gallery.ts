@@ -47,7 +47,7 @@ export class Gallery {
     const search = el("input", {
       type: "search",
       class: "field",
-      placeholder: "Filter by name",
+      placeholder: "Filter",
       "aria-label": "Filter images by name",
       "data-testid": "filter-name",
       autocomplete: "off",

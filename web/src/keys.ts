@@ -19,7 +19,7 @@ export function connectKeys(editor: Editor, labels: LabelList, hooks: KeyHooks):
     if (event.defaultPrevented || event.isComposing) return;
     const shortcuts = new Map<string, string>();
     for (const { name, shortcut } of labels.labels.value) if (shortcut) shortcuts.set(shortcut.toLowerCase(), name);
-    const action = actionOf(event, situationOf(editor, event.target), shortcuts);
+    const action = actionOf(event, situationOf(editor, event), shortcuts);
     if (!action) return;
     // A held key steps through images or sizes; anything else happens once.
     const repeats = /^(brush|zoom|undo|redo|previous|next-image)/.test(action);
@@ -28,14 +28,15 @@ export function connectKeys(editor: Editor, labels: LabelList, hooks: KeyHooks):
   });
 }
 
-function situationOf(editor: Editor, target: EventTarget | null): Situation {
+function situationOf(editor: Editor, { target, key }: KeyboardEvent): Situation {
   const element = target instanceof HTMLElement ? target : null;
   const input = element?.closest("input, textarea, select");
   const slider = input instanceof HTMLInputElement && input.type === "range";
   return {
     draft: editor.draft.value !== null,
     candidates: editor.draft.value?.candidates.length ?? 0,
-    typing: !!input && !slider,
+    // A slider is moved with arrows; every other key is the page's.
+    typing: !!input && (!slider || key.startsWith("Arrow")),
     onControl: !!element?.closest("button, a, summary") || slider,
     dialog: anyDialogOpen(),
   };

@@ -1,9 +1,8 @@
 /** WCAG 2.2 AA, calculated from the colours of theme.css: 4.5 for text, 3 for borders of controls and signs. */
-import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { COLORS, inkOn } from "../src/labels";
+import css from "../src/theme.css?raw";
 
-const css = readFileSync(new URL("../src/theme.css", import.meta.url), "utf8");
 const tokens = new Map<string, { light: string; dark: string }>();
 for (const [, name, light, dark] of css.matchAll(/--([\w-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)/g)) {
   tokens.set(name!, { light: light!, dark: dark! });

@@ -116,7 +116,7 @@ def decoder_parts(sam: Sam) -> dict[str, Part]:
             image = ImageSideGraph(sam, decoder)(embeddings, *masked.values())
         example = {**_points(2), "cells": torch.arange(side * side - 1), **dict(zip(names, image, strict=True))}
         dynamic = {**{name: {0: "P", 1: "N"} for name in _points(1)}, "cells": {0: "k"}}
-        return trace(PromptSideGraph(sam, decoder), example, ["cell_masks", "iou_predictions"], dynamic)
+        return trace(PromptSideGraph(sam, decoder, exact=False), example, ["cell_masks", "iou_predictions"], dynamic)
 
     return {
         "decoder": Part(lambda: official(OfficialGraph(sam, decoder)), "mask decoder, official inputs and outputs"),

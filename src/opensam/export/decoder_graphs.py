@@ -9,12 +9,15 @@ Letters: P prompts, N points per prompt, T tokens per prompt, H heads, d channel
 whose masks are wanted, R rows that prompts add to the image tokens so far, C masks.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from opensam.models.fast_decoder import FastMaskDecoder
 from opensam.models.image_side import blocks
+from opensam.models.layers import LayerNorm2d
 from opensam.models.prompt_encoder import EMBEDDING_STRIDE
 from opensam.models.sam import Sam
 from opensam.models.two_way_transformer import Attention, TwoWayAttentionBlock
@@ -23,7 +26,10 @@ from opensam.models.two_way_transformer import Attention, TwoWayAttentionBlock
 NOT_A_POINT, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = range(-1, 4)
 
 Read = tuple[Tensor, Tensor, Tensor | None]  # keys, values and code of `image_side.Read`
-Side = tuple[Tensor, Tensor, Tensor]  # rows (P, R, K), vectors (P, R, channels) and scale (P, 1, K) of `fast_decoder`
+# Rows (P, R, K), vectors (P, R, channels) and scale (P, 1, K): the image tokens of a prompt are
+# scale * (X + vectors^T rows) + constant. The rows of `fast_decoder` have the scale in them; without it, they need no
+# pass over all of them for each layer.
+Side = tuple[Tensor, Tensor, Tensor]
 
 
 def image_side_names(layers: int) -> list[str]:
@@ -62,17 +68,25 @@ class ImageSideGraph(nn.Module):
         tensors = [tensor for read in image.reads for tensor in (read.keys, read.values)]
         for write in image.writes:
             tensors += [write.queries, *write.outs, write.variance]
-        return (*tensors, image.upscaled)
+        return (*tensors, image.upscaled.transpose(0, 1))
 
 
 class PromptSideGraph(nn.Module):
-    """Masks of P prompts over the image that `ImageSideGraph` has projected."""
+    """Masks of P prompts over the image that `ImageSideGraph` has projected.
+
+    Args:
+        sam: the model.
+        decoder: its decoder.
+        exact: False: GELU of the upscalings by tanh, which is off by 5e-4 at most. In WebAssembly the exact one takes
+            a third of the time of a click, and this one a fourth of that.
+    """
 
     codes: Tensor
 
-    def __init__(self, sam: Sam, decoder: FastMaskDecoder) -> None:
+    def __init__(self, sam: Sam, decoder: FastMaskDecoder, exact: bool = True) -> None:
         super().__init__()
         self.prompt_encoder, self.decoder, self.heads = sam.prompt_encoder, decoder, decoder.heads
+        self.gelu = nn.GELU(approximate="none" if exact else "tanh")
         projected = torch.addmm(decoder.code_bias[:, None], decoder.code_matrix, _position(sam).flatten(1))
         codes = projected.unflatten(0, (-1, self.heads, decoder.sizes[0] // self.heads))
         self.register_buffer("codes", codes[2:], persistent=False)  # those of the first layer are in its tokens
@@ -145,8 +159,9 @@ class PromptSideGraph(nn.Module):
         else:
             rows, vectors, scale = side
             matrix = attention.v_proj.weight.unflatten(0, (self.heads, -1)).transpose(1, 2)
+            weights = weights * scale
             added = (weights @ rows.transpose(1, 2)) @ vectors
-            read = (weights * scale).unflatten(1, (self.heads, -1)) @ values.transpose(1, 2)
+            read = weights.unflatten(1, (self.heads, -1)) @ values.transpose(1, 2)
             read = read + added.unflatten(1, (self.heads, -1)) @ matrix
         return attention.out_proj(read.transpose(1, 2).flatten(2) + attention.v_proj(self.decoder.constants[level]))
 
@@ -164,20 +179,27 @@ class PromptSideGraph(nn.Module):
         keys = self._split(attention.k_proj(queries + tokens))
         values.append(F.pad(self._split(attention.v_proj(queries)), (0, 1), value=1.0))
         scores = self._scores(keys, attention.q_proj, image[f"queries_{number}"], self._code(2 * number + 1), side)
-        rows = scores.unflatten(1, (self.heads, -1)).softmax(dim=2).flatten(1, 2)
+        scores = scores.unflatten(1, (self.heads, -1))
+        # Written out: over a middle axis the softmax of ONNX Runtime copies twice.
+        powers = (scores - scores.amax(dim=2, keepdim=True)).exp()
+        total = powers.sum(dim=2, keepdim=True)
         vectors = (values[-1] @ self.decoder.outs[number]).flatten(1, 2)
-        scale = rows.new_ones(1, 1, 1)
-        if side is not None:
-            rows, vectors, scale = torch.cat([side[0], rows], 1), torch.cat([side[1], vectors], 1), side[2]
+        if side is None:
+            rows, before = (powers / total).flatten(1, 2), powers.new_ones(1, 1, 1)
+        else:
+            before = side[2]
+            rows = torch.cat([side[0], (powers / (total * before[:, None])).flatten(1, 2)], dim=1)
+            vectors = torch.cat([side[1], vectors], dim=1)
         vectors = vectors - vectors.mean(dim=-1, keepdim=True)
         outs = [image[f"outs_{number}_{earlier}"] for earlier in range(number + 1)]
-        products = torch.cat([(value @ out).flatten(1, 2) for value, out in zip(values, outs, strict=True)], dim=1)
-        products = (products * (2 * scale) + (vectors @ vectors.transpose(1, 2)) @ rows) * rows
+        # The variance over the channels of X + vectors^T rows, both of mean zero.
+        products = [(2 * value @ out).flatten(1, 2) for value, out in zip(values, outs, strict=True)]
+        product = (torch.cat(products, dim=1) + (vectors @ vectors.transpose(1, 2)) @ rows) * rows
         # A product with ones: ONNX Runtime sums over the middle axis four times as slowly.
-        summed = products.new_ones(1, products.shape[1]) @ products
-        variance = summed / vectors.shape[-1] + scale * scale * image[f"variance_{number}"]
-        factor = (variance.clamp(min=0) + norm.eps).rsqrt()
-        return rows * factor, vectors * norm.weight, scale * factor
+        summed = product.new_ones(1, product.shape[1]) @ product
+        variance = before * before * (summed / vectors.shape[-1] + image[f"variance_{number}"])
+        scale = before * (variance.clamp(min=0) + norm.eps).rsqrt()
+        return rows, vectors * norm.weight, scale
 
     def _scores(
         self, x: Tensor, projection: nn.Linear, image: Tensor, code: Tensor | None, side: Side | None
@@ -189,22 +211,22 @@ class PromptSideGraph(nn.Module):
             return scores.flatten(1, 2)
         rows, vectors, scale = side
         matrix = (x @ projection.weight.unflatten(0, (self.heads, -1))).flatten(1, 2) @ vectors.transpose(1, 2)
-        return (scores * scale[:, None] + x @ code).flatten(1, 2) + matrix @ rows
+        return (scores.flatten(1, 2) + matrix @ rows) * scale + (x @ code).flatten(1, 2)
 
     def _masks(self, upscaled: Tensor, side: Side, hyper: Tensor, cells: Tensor) -> Tensor:
         """Upscale the wanted image tokens and project them on (P, C, channels): (P, C, 4, 4, k)."""
-        decoder, norm = self.decoder, self.decoder.output_upscaling[1]
+        decoder, norm = self.decoder, cast("LayerNorm2d", self.decoder.output_upscaling[1])
         rows, vectors, scale = side
-        matrix = decoder.first_matrix @ vectors.transpose(1, 2)
-        x = upscaled.index_select(-1, cells) * scale.index_select(-1, cells) + matrix @ rows.index_select(-1, cells)
-        x = (x + decoder.first_bias[:, None]).unflatten(1, (4, -1))
-        variance = (x * x).mean(dim=2, keepdim=True)
-        weight, bias = norm.get_parameter("weight")[:, None], norm.get_parameter("bias")[:, None]
-        x = F.gelu(x * (variance + norm.eps).rsqrt() * weight + bias)
-        x = F.gelu(decoder.second_matrix @ x + decoder.second_bias[:, None]).unflatten(2, (4, -1))
-        masks = hyper[:, None, None] @ x  # (P, y and x of the first upscaling, those of the second, C, k)
-        masks = masks.unflatten(1, (2, 2)).unflatten(3, (2, 2)).permute(0, 5, 1, 3, 2, 4, 6)
-        return masks.flatten(4, 5).flatten(2, 3)
+        # Whole rows of memory are picked; single columns take ONNX Runtime ten times as long.
+        columns, scale = rows.transpose(1, 2).index_select(1, cells), scale.transpose(1, 2).index_select(1, cells)
+        # Without the scale, which a norm takes away again, but for its epsilon: 1e-6 beside a variance. Channels last,
+        # as the norm of ONNX Runtime wants them.
+        x = columns @ (vectors @ decoder.first_matrix.transpose(0, 1)) + upscaled.index_select(0, cells)
+        x = norm.channels_last((x + decoder.first_bias / scale).unflatten(-1, (4, -1)))
+        x = self.gelu(F.linear(self.gelu(x), decoder.second_matrix, decoder.second_bias))
+        x = x.unflatten(-1, (4, hyper.shape[-1])).flatten(1, 3)  # (P, k, y and x of both upscalings)
+        masks = (x @ hyper.transpose(1, 2)).unflatten(1, (-1, 2, 2, 2, 2))
+        return masks.permute(0, 6, 2, 4, 3, 5, 1).flatten(4, 5).flatten(2, 3)
 
     def _code(self, number: int) -> Tensor | None:
         """Projected position codes (H, d, K): keys and queries of each layer, keys of the final attention."""

@@ -8,11 +8,11 @@ service     model, queues, caches and threads behind them
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-import opensam
 from opensam.predictor import Predictor
 from opensam.serve import errors, pages
 from opensam.serve.observe import Observe
@@ -48,7 +48,7 @@ def create_app(predictor: Predictor, config: ServeConfig | None = None, project:
 
     app = FastAPI(
         title="opensam",
-        version=opensam.__version__,
+        version=metadata.version("opensam"),
         description=_DESCRIPTION,
         docs_url=None,  # these load scripts from elsewhere; `pages` has one that does not
         redoc_url=None,
@@ -58,8 +58,8 @@ def create_app(predictor: Predictor, config: ServeConfig | None = None, project:
     errors.install(app)
     app.include_router(router)
     if project is not None:
-        from opensam.serve.project_inference import project_inference_router
         from opensam.serve.project import project_router
+        from opensam.serve.project_inference import project_inference_router
 
         app.include_router(project_inference_router(project))
         app.include_router(project_router(project))

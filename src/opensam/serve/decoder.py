@@ -2,9 +2,14 @@
 
 import copy
 import hashlib
+import multiprocessing
+import os
+import pickle
+import signal
 import tempfile
 import threading
 import time
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +47,7 @@ class BrowserDecoder:
         self._folder = root / "decoder" / self.key
         self.state: State = "ready" if all(self.path(part).is_file() for part in PARTS) else "making"
         self._thread: threading.Thread | None = None
+        self._process: SpawnProcess | None = None
 
     def path(self, part: str) -> Path:
         """Where a part lies once it is ready."""
@@ -53,8 +59,10 @@ class BrowserDecoder:
             self._thread = threading.Thread(target=self._make, name="decoder", daemon=True)
             self._thread.start()
 
-    def join(self) -> None:
-        """Wait until they are made; a temporary folder goes."""
+    def close(self) -> None:
+        """Stop making them; a temporary folder goes."""
+        if self._process is not None:
+            self._process.terminate()
         if self._thread is not None:
             self._thread.join()
         if self._temporary is not None:
@@ -63,16 +71,34 @@ class BrowserDecoder:
     def _make(self) -> None:
         started = time.perf_counter()
         try:
-            from opensam.export.decoder import export_decoder
-
             self._folder.mkdir(parents=True, exist_ok=True)
-            export_decoder(_without_encoder(self._sam), self._folder, [f"decoder_{part}" for part in PARTS])
-        except Exception as error:  # predictions go on without it
-            self.state = "failed"
-            log(_WARNING, "decoder for browsers could not be made; they will ask the server instead", error)
-            return
-        self.state = "ready"
-        log(_INFO, "decoder for browsers made", seconds=round(time.perf_counter() - started, 1))
+            made = self._export()
+        except Exception as error:
+            made = False
+            log(_WARNING, "decoder for browsers could not be made", error)
+        self.state = "ready" if made else "failed"
+        if made:
+            log(_INFO, "decoder for browsers made", seconds=round(time.perf_counter() - started, 1))
+        else:  # predictions go on without it
+            log(_WARNING, "no decoder for browsers; they will ask the server instead")
+
+    def _export(self) -> bool:
+        """Whether a process of its own made the files: tracing takes a core and some hundred megabytes for a while."""
+        arguments = (pickle.dumps(_without_encoder(self._sam)), self._folder)
+        self._process = multiprocessing.get_context("spawn").Process(target=_export, args=arguments, daemon=True)
+        self._process.start()
+        self._process.join()
+        return all(self.path(part).is_file() for part in PARTS)
+
+
+def _export(pickled: bytes, folder: Path) -> None:
+    """What the process does; it does not wait for Ctrl-C, which the server hears too, and lets others go first."""
+    from opensam.export.decoder import export_decoder
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(10)
+    export_decoder(pickle.loads(pickled), folder, [f"decoder_{part}" for part in PARTS])
 
 
 def decoder_key(sam: Sam) -> str:

@@ -35,7 +35,11 @@ _DECODING = threading.BoundedSemaphore(2)  # a picture in memory is hundreds of 
 
 
 class VanishedError(ValueError):
-    """A picture, or the whole folder, that was there and is not."""
+    """A picture that was there and is not, or never was."""
+
+
+class FolderVanishedError(VanishedError):
+    """The whole folder is not there; it may come back."""
 
 
 class ReadOnlyError(ValueError):
@@ -87,9 +91,8 @@ class PictureFolder:
         return not os.access(self.folder, os.W_OK)
 
     def scan(self) -> None:
-        """Look again what there is. Raises VanishedError."""
-        if not self.folder.is_dir():
-            raise VanishedError("the folder of pictures has vanished; put it back, or open another")
+        """Look again what there is. Raises FolderVanishedError."""
+        self._check_there()
         entries = sorted((_entry(file) for file in _files(self.folder)), key=lambda one: _natural(one.file_name))
         with self._lock:
             self._entries = {entry.id: entry for entry in entries}
@@ -113,7 +116,7 @@ class PictureFolder:
 
     def mark(self, entry: Entry) -> str:
         """Changes when the file does. Raises VanishedError."""
-        with _there(entry):
+        with self._there(entry):
             found = self.path(entry).stat()
         return f"{found.st_mtime_ns:x}-{found.st_size:x}"
 
@@ -142,7 +145,7 @@ class PictureFolder:
 
     def read_bytes(self, entry: Entry) -> bytes:
         """The file as it is. Raises VanishedError, or ImageError where it cannot be read."""
-        with _there(entry):
+        with self._there(entry):
             return self.path(entry).read_bytes()
 
     def show(self, entry: Entry) -> Shown:
@@ -169,10 +172,12 @@ class PictureFolder:
         """Put a picture into the folder under its name made safe, or another if that is taken by another picture.
 
         Raises:
+            FolderVanishedError: the folder is gone.
             ReadOnlyError: nothing can be added.
             ImageError: it is no picture, or of a kind that is not read from folders.
             OSError: it cannot be written, for instance because the disk is full.
         """
+        self._check_there()
         if self.read_only:
             raise ReadOnlyError("the folder of pictures cannot be written to; copy it to where it can")
         with _renamed(shown(name)[-100:], "the given bytes"), _DECODING:
@@ -190,6 +195,23 @@ class PictureFolder:
             number += 1
         self.scan()
         return self.entry(entry.id)
+
+    def _check_there(self) -> None:
+        if not self.folder.is_dir():
+            raise FolderVanishedError("the folder of pictures has vanished; put it back, or open another")
+
+    @contextmanager
+    def _there(self, entry: Entry) -> Iterator[None]:
+        """Errors of the disk about a picture that was listed."""
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError):
+            self._check_there()
+            raise VanishedError(
+                f"{entry.file_name} is no longer in the folder; load the list of pictures again"
+            ) from None
+        except OSError as error:
+            raise image.ImageError(f"cannot read {entry.file_name}: {(error.strerror or 'error').lower()}") from None
 
     def _measure(self, entry: Entry) -> tuple[int, int] | str:
         try:
@@ -296,17 +318,6 @@ def _passes(content: bytes) -> str | None:
         written.load(picture.info.get("exif") or b"")
         in_exif = kind == "image/jpeg" and written.get(ExifTags.Base.Orientation, 1) == turn
         return kind if turn == 1 or in_exif else None
-
-
-@contextmanager
-def _there(entry: Entry) -> Iterator[None]:
-    """Errors of the disk about a picture that was listed."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError):
-        raise VanishedError(f"{entry.file_name} is no longer in the folder; load the list of pictures again") from None
-    except OSError as error:
-        raise image.ImageError(f"cannot read {entry.file_name}: {(error.strerror or 'error').lower()}") from None
 
 
 @contextmanager

@@ -24,12 +24,11 @@ h2 { margin-top: 2.5rem; font-size: 1.1rem } code { font-size: .95em } td, th { 
 
 
 class _Assets(StaticFiles):
-    """Files whose names hold their content stay in the browser; the page itself is asked for each time."""
+    """Files that a browser keeps but asks about each time: another version of opensam has others of the same names."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         answer = await super().get_response(path, scope)
-        kept = path.startswith("assets/") and answer.status_code == 200
-        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable" if kept else "no-cache"
+        answer.headers["Cache-Control"] = "no-cache"
         return answer
 
 

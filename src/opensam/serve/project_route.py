@@ -12,7 +12,7 @@ from starlette.types import Message, Receive
 from opensam.engine.store import Annotation, ConflictError, DiskFullError, NotFoundError, StoreError
 from opensam.image import ImageError
 from opensam.serve.annotation_models import AnnotationModel, Labels
-from opensam.serve.folder import ReadOnlyError, VanishedError
+from opensam.serve.folder import FolderVanishedError, ReadOnlyError, VanishedError
 
 MOST_JSON = 16 << 20
 """Bytes of a request with JSON."""
@@ -58,6 +58,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (NotFoundError, 404),
     (DiskFullError, 507),
     (StoreError, 503),
+    (FolderVanishedError, 503),
     (VanishedError, 404),
     (ReadOnlyError, 403),
     (ImageError, 422),

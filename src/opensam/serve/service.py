@@ -70,7 +70,7 @@ class Service:
         self.encoder.close()
         self.generations.join()
         self._pool.shutdown(cancel_futures=True)
-        self.decoder.join()
+        self.decoder.close()
 
     async def embed(self, content: bytes, later: bool = False) -> tuple[str, ImageEmbedding]:
         """The embedding of an uploaded picture, and its id.

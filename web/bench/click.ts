@@ -1,0 +1,113 @@
+/**
+ * The page of benchmarks/browser_click.py: every click on the canvas is answered and painted, by the app's session or
+ * by the plain decoder, and both ways are timed from the event to the drawn canvas and to the next frame.
+ */
+import type { Api } from "../src/api";
+import { cropped, fromFloat16, isAmbiguous, overSquare, pointsOf } from "../src/decoding";
+import { Resize } from "../src/resize";
+import { SamSession } from "../src/sam";
+import type { LowRes, Prompt } from "../src/segmenter";
+import { CandidateShape, indices } from "../src/shapes";
+import type { EmbeddingInfo } from "../src/types";
+import type { ToPlain } from "./plain.worker";
+
+type Side = "opensam" | "plain";
+
+export interface Timing {
+  side: Side;
+  refined: boolean;
+  decoded: number;
+  drawn: number;
+  frame: number;
+  logits: LowRes;
+}
+
+declare global {
+  interface Window {
+    bench: { side: Side; refine: LowRes | null; ready: boolean; timings: Timing[]; problem: string | null; imageSide: number[] };
+  }
+}
+
+window.bench = { side: "opensam", refine: null, ready: false, timings: [], problem: null, imageSide: [] };
+const canvas = document.querySelector<HTMLCanvasElement>("#canvas")!;
+
+start().catch((error: unknown) => (window.bench.problem = String(error)));
+
+async function start(): Promise<void> {
+  const info = (await (await fetch("/info.json")).json()) as EmbeddingInfo & { shape: number[] };
+  const data = await (await fetch("/embedding.bin")).arrayBuffer();
+  const server = {
+    models: async () => ({ decoder: { ready: true, image: "/decoder_image.onnx", prompt: "/decoder_prompt.onnx" } }),
+    embedding: async () => ({ data, shape: info.shape }),
+    predict: () => Promise.reject(new Error("The benchmark has no server.")),
+  } as unknown as Api;
+  const session = await SamSession.create(server);
+  if (session.backend.value !== "wasm") throw new Error("the decoder did not start in this browser");
+  // Another name each time: the image side is made anew. The last one is `info` itself.
+  for (const id of ["one", "two", "three", info.id]) {
+    const before = performance.now();
+    await session.setImage({ ...info, id });
+    window.bench.imageSide.push(performance.now() - before);
+  }
+  const plain = await openPlain(fromFloat16(new Uint16Array(data)), info.shape);
+  const resize = new Resize(info.original_size, info.image_size);
+  const [height, width] = info.original_size;
+  [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext("2d")!;
+
+  canvas.addEventListener("pointerdown", async (event) => {
+    const { side, refine } = window.bench;
+    const prompt: Prompt = { points: [{ x: event.offsetX, y: event.offsetY, label: 1 }], ...(refine && { maskInput: refine }) };
+    const started = event.timeStamp;
+    const logits = side === "plain" ? await askPlain(prompt) : (await session.predict(prompt)).candidates[0]!.lowRes;
+    const decoded = performance.now() - started;
+    paint(context, new CandidateShape({ predictedIou: 0, stabilityScore: 0, lowRes: logits }, [height, width]));
+    const drawn = performance.now() - started;
+    requestAnimationFrame(() => {
+      const { port1, port2 } = new MessageChannel(); // the first task after the frame was made
+      port2.onmessage = (): void => {
+        const frame = performance.now() - started;
+        window.bench.timings.push({ side, refined: refine !== null, decoded, drawn, frame, logits });
+      };
+      port1.postMessage(null);
+    });
+  });
+  window.bench.ready = true;
+
+  async function askPlain(prompt: Prompt): Promise<LowRes> {
+    const cells = info.image_size / 16;
+    const mask = prompt.maskInput ? overSquare(prompt.maskInput, cells) : null;
+    const { ious, masks } = await plain({ kind: "ask", ...pointsOf(prompt, resize), mask });
+    const best = isAmbiguous(prompt) ? [1, 2, 3].reduce((one, other) => (ious[other]! > ious[one]! ? other : one)) : 0;
+    const size = 16 * cells * cells;
+    return cropped(masks.subarray(best * size, (best + 1) * size), 4 * cells, resize.gridSize);
+  }
+}
+
+type AskPlain = (question: ToPlain) => Promise<{ ious: Float32Array; masks: Float32Array }>;
+
+async function openPlain(embeddings: Float32Array, shape: number[]): Promise<AskPlain> {
+  const worker = new Worker(new URL("./plain.worker.ts", import.meta.url), { type: "module" });
+  const ask: AskPlain = (question) =>
+    new Promise((resolve, reject) => {
+      worker.onmessage = ({ data }) => resolve(data);
+      worker.onerror = ({ message }) => reject(new Error(message));
+      worker.postMessage(question);
+    });
+  const model = await (await fetch("/decoder_plain.onnx")).arrayBuffer();
+  const threads = crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, 4) : 1;
+  await ask({ kind: "open", model, embeddings, shape, threads });
+  return ask;
+}
+
+/** As the editor does it: only where the mask can be. */
+function paint(context: CanvasRenderingContext2D, shape: CandidateShape): void {
+  const [left, top, right, bottom] = shape.box;
+  context.clearRect(0, 0, context.canvas.width, context.canvas.height);
+  if (left >= right || top >= bottom) return;
+  const mask = shape.sample(indices(left, right), indices(top, bottom));
+  const pixels = new ImageData(right - left, bottom - top);
+  const words = new Uint32Array(pixels.data.buffer);
+  for (let at = 0; at < words.length; at++) words[at] = mask[at] ? 0x80ff901e : 0;
+  context.putImageData(pixels, left, top);
+}
