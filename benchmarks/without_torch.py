@@ -7,7 +7,6 @@ memory is the peak of a process that embeds the photo and predicts one click, an
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -48,7 +47,9 @@ def alone(kind: str, task: str, folder: Path, photo: Path) -> None:
         import opensam
 
         opensam.MaskGenerator(predictor).generate(photo)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    # Not getrusage, which counts what the parent had when it started this process.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(int(status["VmHWM"].split()[0]) / 1024)
 
 
 def seconds(function: Callable[[], object]) -> float:

@@ -24,8 +24,8 @@ from opensam.prompts import FOREGROUND, NOT_A_POINT, PromptArrays, count_prompts
 PARTS = ("encoder", "decoder_image", "decoder_prompt")
 SUFFIXES = {"float32": "", "fp16": "_fp16", "int8": "_int8"}  # of files, as `opensam export` names them
 CORNERS = (2, 3)  # labels of the corners of a box, which are points for the graphs (official ONNX model)
-# Prompts decoded at once: at 1024 the graph needs some 25 MB for each.
-PROMPTS_AT_ONCE = 16
+# Prompts decoded at once: at 1024 the graph needs some 30 MB for each, and 16 together are slower than four times 4.
+PROMPTS_AT_ONCE = 4
 # A logit where there is no picture, and so nothing to decode.
 OUTSIDE = -100.0
 
@@ -123,6 +123,15 @@ class OnnxPredictor(BasePredictor[OnnxEmbedding]):
 
     def click_masks(self, embedding: OnnxEmbedding, points: NDArray[np.float64], above: float) -> ClickMasks:
         """See `BasePredictor`."""
+        groups = [
+            self._click_masks(embedding, points[start : start + PROMPTS_AT_ONCE], above)
+            for start in range(0, len(points), PROMPTS_AT_ONCE)
+        ]
+        clicks = [start * PROMPTS_AT_ONCE + click for start, group in enumerate(groups) for click in group.clicks]
+        scores = [score for group in groups for score in group.predicted_iou]
+        return ClickMasks(clicks, scores, np.concatenate([group.low_res_masks for group in groups]))
+
+    def _click_masks(self, embedding: OnnxEmbedding, points: NDArray[np.float64], above: float) -> ClickMasks:
         side = embedding.embeddings.shape[-1]
         # A mask's pixel is computed of its neighbours too: of as many rows of the grid as may be looked at.
         rows, columns = (min(side, (length // 4 + 1) // 4 + 1) for length in embedding.resize.input_size)
