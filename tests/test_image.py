@@ -113,6 +113,17 @@ def test_exif_orientation_stands_upright(tmp_path, rgb, file_format, orientation
     assert np.abs(array.astype(int) - upright).mean() < 6  # JPEG and WebP lose a little; a wrong turn is above 30
 
 
+def test_a_png_that_says_behind_its_pixels_how_it_is_turned_has_one_size(rgb):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    content = encoded(rgb, "PNG", exif=exif)
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    last = content.index(b"IEND") - 4
+    moved = content[:start] + content[end:last] + content[start:end] + content[last:]
+    assert image.size(moved) == image.size(content) == read(moved).shape[:2] == (rgb.shape[1], rgb.shape[0])
+
+
 def test_damaged_exif_does_not_hide_the_pixels(rgb):
     np.testing.assert_array_equal(read(encoded(rgb, exif=b"Exif\0\0 no tags in here")), rgb)
 

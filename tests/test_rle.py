@@ -80,6 +80,18 @@ def test_damaged_runs_are_refused(join):
         join([damaged] if join is rle.rle_union else damaged)
 
 
+def test_runs_whose_sum_goes_round_are_refused():
+    text = ""
+    for value in (2**62, 2**62, 2**62, 0, 20 - 2**62):  # from the fourth on, the difference to the one two before
+        going = True
+        while going:
+            group, value = value & 31, value >> 5
+            going = value != (-1 if group & 16 else 0)
+            text += chr(48 + group + 32 * going)
+    with pytest.raises(ValueError, match="the record is damaged"):
+        rle.read_runs({"size": [4, 5], "counts": text})
+
+
 def test_a_picture_beyond_32_bits_is_refused():
     with pytest.raises(ValueError, match="at most 4294967295 pixels"):
         masks.encode_rle(RING, (0, 0), (70_000, 70_000))

@@ -13,7 +13,7 @@ from opensam.data.coco import Coco
 from opensam.data.folders import MaskFolder, RecordFolder, YoloFolder
 from opensam.masks import decode_rle
 from opensam.records import ImageRecord, read_image_record
-from opensam.records.formats import FORMATS, yolo
+from opensam.records.formats import FORMATS, coco_dataset, yolo
 
 NAMES = ["a", "farm/cow", "zwei Kühe/ß 日本"]
 
@@ -100,6 +100,14 @@ def test_coco_is_read_back_by_pycocotools_with_numbers_of_its_own(tmp_path: Path
     same([coco.annToMask(coco.anns[n]) > 0 for n in (1, 3)], [box(1, 1, 9, 9), box(2, 3, 9, 9)])
     assert coco.anns[3]["bbox"] == [2, 3, 7, 6]
     assert (coco.anns[3]["area"], coco.anns[3]["iscrowd"]) == (42, 0)
+
+
+def test_coco_lists_the_categories_that_are_asked_for_first():
+    records = iter([picture_of(box(1, 1, 9, 9), box(0, 0, 1, 1), categories=["cow", "sheep"])])
+    ((_, pieces),) = coco_dataset(records, ["pig", "cow"])
+    content = json.loads(b"".join(pieces))
+    assert content["categories"] == [{"id": 1, "name": "pig"}, {"id": 2, "name": "cow"}, {"id": 3, "name": "sheep"}]
+    assert [one["category_id"] for one in content["annotations"]] == [2, 3]
 
 
 def test_coco_counts_boxes_and_areas_anew():

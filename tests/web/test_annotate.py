@@ -1,6 +1,6 @@
 """The annotator as a person uses it: real Chromium, a real server, the embedded model, pictures drawn here."""
 
-import json
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,10 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
-NAMES = ("clicks", "box", "brush", "keyboard", "conflict", "outage", "fallback", "manners", "turned")
+NAMES = (
+    *("clicks", "box", "brush", "keyboard", "conflict", "outage", "abandoned", "candidates", "fallback", "manners"),
+    *("dropping", "turned"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,6 @@ def annotator(drawings, tmp_path_factory):
     folder.mkdir()
     for name, drawing in drawings.items():
         save(drawing, folder / (f"{name}.jpg" if name == "turned" else f"{name}.png"), turned=name == "turned")
-    # The decoder is kept from run to run beside the other caches of pytest: making it takes half a minute.
     one = Annotator(folder, folder.parent / "home", folder.parent / "server.log")
     yield one
     assert one.stop() in (0, 130)
@@ -45,12 +47,13 @@ def browser(tmp_path_factory):
     one.close()
 
 
-@pytest.fixture
-def play(browser, annotator, tmp_path):
+@pytest.fixture(scope="module")
+def play(browser, annotator, tmp_path_factory):
     """Plays a scenario on the picture of its name."""
+    folder = tmp_path_factory.mktemp("screens")
 
     def run(scenario: str, picture: str, handlers=None, **arguments):
-        arguments = {"url": annotator.url, "name": picture, "folder": str(tmp_path), **arguments}
+        arguments = {"url": annotator.url, "name": picture, "folder": str(folder), **arguments}
         return browser.run(f"annotate.{scenario}", handlers, **arguments)
 
     return run
@@ -71,29 +74,33 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / (one | other).sum())
 
 
-def test_clicks_make_a_mask_that_is_saved_with_its_label_and_is_there_after_a_reload(play, annotator, drawings):
-    drawing = drawings["clicks"]
-    seen = play("clicks", "clicks", centre=drawing.centre("disc"), corner=(630, 430))
+@pytest.fixture(scope="module")
+def clicked(play, annotator, drawings):
+    """What the page showed of a mask made with clicks, and the mask as it was saved."""
+    seen = play("clicks", "clicks", centre=drawings["clicks"].centre("disc"), corner=(630, 430))
+    (annotation,) = saved(annotator, "clicks")
+    return seen, annotation
+
+
+def test_clicks_make_a_mask_that_is_saved_with_its_label_and_is_there_after_a_reload(clicked, drawings):
+    (seen, annotation), drawing = clicked, drawings["clicks"]
     assert seen["isolated"]
     assert seen["candidates"] == 3
     assert "WebAssembly" in seen["meter"]
     assert len(seen["items"]) == 1
     assert "disc" in seen["items"][0]
-    (annotation,) = saved(annotator, "clicks")
     assert annotation["label"] == "disc"
     assert annotation["prompt"]["point_labels"] == [1, 0]
     assert np.abs(np.subtract(annotation["prompt"]["point_coords"][0], drawing.centre("disc"))).max() < 2
     mask = pixels(annotation)
-    assert iou(mask, drawing.disc) > 0.6
+    assert iou(mask, drawing.disc) > 0.9
     assert annotation["area"] == mask.sum()
     assert annotation["segmentation"]["size"] == [440, 640]
 
 
-def test_what_is_saved_is_what_is_seen(play, annotator, drawings):
+def test_what_is_saved_is_what_is_seen(play, clicked, drawings):
     """Inside the mask the picture is tinted, outside it is not."""
-    if not (annotations := saved(annotator, "clicks")):
-        pytest.skip("needs the mask of the test before it")
-    mask, drawing = pixels(annotations[0]), drawings["clicks"]
+    mask, drawing = pixels(clicked[1]), drawings["clicks"]
     inside, outside = drawing.centre("disc"), (600, 30)
     assert mask[inside[1], inside[0]]
     assert not mask[outside[1], outside[0]]
@@ -106,7 +113,7 @@ def test_a_box_makes_a_mask_and_undo_and_redo_reach_the_store(play, annotator, d
     drawing = drawings["box"]
     assert play("box", "box", bounds=drawing.bounds("box")) == [1, 0, 1]
     (annotation,) = saved(annotator, "box")
-    assert iou(pixels(annotation), drawing.box) > 0.6
+    assert iou(pixels(annotation), drawing.box) > 0.9
     assert np.abs(np.subtract(annotation["prompt"]["box"], drawing.bounds("box"))).max() < 3
 
 
@@ -125,25 +132,37 @@ def test_the_keyboard_alone_is_enough(play, annotator):
     assert len(saved(annotator, "keyboard")) == 1
 
 
-def test_the_coco_export_has_the_pixels_that_are_saved(play, annotator, tmp_path):
+def test_the_coco_export_has_the_pixels_that_are_saved(play, annotator, clicked, tmp_path):
     target = tmp_path / "export.json"
     name = play("exportCoco", "clicks", target=str(target))
     assert name.endswith(".json")
     exported = COCO(target)
-    expected = [pixels(one) for picture in ("clicks", "box", "brush") for one in saved(annotator, picture)]
-    found = [exported.annToMask(one).astype(bool) for one in exported.loadAnns(exported.getAnnIds())]
-    assert expected
-    for mask in expected:
-        assert any(np.array_equal(mask, one) for one in found)
-    assert {one["name"] for one in exported.loadCats(exported.getCatIds())} >= {"disc"}
-    assert len(json.loads(target.read_text())["images"]) >= 3
+    (image,) = [one for one in exported.loadImgs(exported.getImgIds()) if one["file_name"] == "clicks.png"]
+    (found,) = exported.loadAnns(exported.getAnnIds(imgIds=[image["id"]]))
+    assert np.array_equal(exported.annToMask(found).astype(bool), pixels(clicked[1]))
+    assert exported.loadCats([found["category_id"]])[0]["name"] == "disc"
 
 
 def test_two_tabs_do_not_overwrite_each_other(play, annotator):
-    play("brush", "conflict", stroke=[(100, 100), (300, 100)], erased=[(500, 400), (510, 400)])
-    seen = play("conflict", "conflict")
-    assert seen["left"] == 0
-    assert saved(annotator, "conflict") == []
+    seen = play("conflict", "conflict", stroke=[(100, 100), (300, 100)])
+    assert "changed elsewhere" in seen["told"]
+    assert "theirs" in seen["shown"]
+    (annotation,) = saved(annotator, "conflict")
+    assert annotation["label"] == "theirs"
+
+
+def test_the_second_candidate_can_be_taken_instead_of_the_first(play, annotator, drawings):
+    play("candidates", "candidates", centre=drawings["candidates"].centre("disc"))
+    first, second = sorted(saved(annotator, "candidates"), key=lambda one: -one["predicted_iou"])
+    assert first["predicted_iou"] > second["predicted_iou"]
+    assert not np.array_equal(pixels(first), pixels(second))
+
+
+def test_a_dropped_file_is_added_to_the_folder_and_opened(play, annotator, tmp_path):
+    save(draw(320, 200, 99), tmp_path / "new.png")
+    data = base64.b64encode((tmp_path / "new.png").read_bytes()).decode()
+    assert play("dropped", "dropping", data=data, fileName="new.png") == 1
+    assert (annotator.folder / "new.png").is_file()
 
 
 def test_a_killed_server_loses_nothing_and_what_was_drawn_meanwhile_follows(play, annotator):
@@ -156,6 +175,13 @@ def test_a_killed_server_loses_nothing_and_what_was_drawn_meanwhile_follows(play
     assert sum(mask[300, 150] for mask in masks) == 1
 
 
+def test_what_a_closed_tab_could_not_save_is_saved_by_the_next_one(play, annotator):
+    handlers = {"kill": lambda _: annotator.kill(), "start": lambda _: annotator.start()}
+    assert play("abandoned", "abandoned", handlers, stroke=[(80, 80), (200, 80)]) == 1
+    (annotation,) = saved(annotator, "abandoned")
+    assert pixels(annotation)[80, 150]
+
+
 def test_without_webassembly_the_server_decodes(play, drawings):
     assert "Server" in play("fallback", "fallback", centre=drawings["fallback"].centre("disc"))
 
@@ -164,6 +190,7 @@ def test_nothing_jumps_everything_has_a_name_and_a_phone_does_not_scroll_sideway
     seen = play("manners", "manners", centre=drawings["manners"].centre("disc"))
     assert seen["shifted"] < 0.02
     assert seen["nameless"] == []
+    assert seen["unmarked"] == []
     assert seen["wide"] <= 0
 
 
@@ -172,4 +199,4 @@ def test_a_picture_that_the_camera_turned_is_annotated_as_it_is_seen(play, annot
     play("box", "turned", bounds=drawing.bounds("disc"))
     (annotation,) = saved(annotator, "turned")
     assert annotation["segmentation"]["size"] == [440, 640]
-    assert iou(pixels(annotation), drawing.disc) > 0.6
+    assert iou(pixels(annotation), drawing.disc) > 0.9

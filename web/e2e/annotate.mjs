@@ -69,7 +69,7 @@ async function colours(page, at, points) {
 export async function clicks(stage, given) {
   const { page, at } = await open(stage, given);
   const isolated = await page.evaluate(() => self.crossOriginIsolated);
-  await backend(page, "WebAssembly", 120_000);
+  await backend(page, "WebAssembly", 400_000);
   await page.mouse.move(5, 5);
   await page.locator(id("new-label")).fill("disc");
   await page.locator(id("add-label")).click();
@@ -148,18 +148,29 @@ export async function exportCoco(stage, given) {
   return download.suggestedFilename();
 }
 
-/** Two tabs change the same mask; the second one is told. */
+/** Two tabs give the same mask different labels; the second one is asked, and takes what the first one saved. */
 export async function conflict(stage, given) {
-  stage.tolerate(/409/);
+  stage.tolerate(/40[49]/); // changed or gone by then
   const first = await open(stage, given);
-  await first.page.locator(id("mask-select")).first().click();
+  await first.page.locator(id("tool-brush")).click();
+  await drag(first.page, first.at, given.stroke);
+  await accept(first.page);
+  for (const label of ["mine", "theirs"]) {
+    await first.page.locator(id("new-label")).fill(label);
+    await first.page.locator(id("add-label")).click();
+    await first.page.locator(id(`label-${label}`)).waitFor();
+  }
   const second = await open(stage, given);
-  await second.page.locator(id("mask-select")).first().click();
-  for (const { page } of [first, second]) await page.locator(id("mask-delete")).first().click();
-  await second.page.waitForTimeout(300);
+  for (const { page } of [first, second]) await page.locator(id("mask-select")).first().click();
+  await first.page.locator(id("label-theirs")).click();
   await saved(first.page);
-  const told = await second.page.locator(`${id("conflict")}, [data-testid^="toast-"]`).count();
-  return { told, left: await masks(first.page) };
+  await second.page.locator(id("label-mine")).click();
+  const dialog = second.page.locator(id("conflict"));
+  await dialog.waitFor();
+  const told = await dialog.textContent();
+  await second.page.locator(id("conflict-theirs")).click();
+  await saved(second.page);
+  return { told, shown: await second.page.locator(id("mask-item")).first().textContent() };
 }
 
 /** The server dies and comes back; what was drawn meanwhile is saved then. */
@@ -177,6 +188,51 @@ export async function outage(stage, given) {
   await stage.ask("start");
   await saved(page);
   return masks(page);
+}
+
+/** A tab is closed while the server is away; the next tab saves what it left. */
+export async function abandoned(stage, given) {
+  stage.tolerate(/ERR_CONNECTION_REFUSED|Failed to fetch|Failed to load resource/);
+  const { page, context, at } = await open(stage, given);
+  await page.locator(id("tool-brush")).click();
+  await stage.ask("kill");
+  await drag(page, at, given.stroke);
+  await drafted(page);
+  await page.locator(id("accept")).click();
+  await page.locator(id("save-state"), { hasText: "unsaved" }).waitFor();
+  await page.close();
+  await stage.ask("start");
+  const next = await context.newPage();
+  await next.goto(given.url);
+  await choose(next, given.name);
+  await next.locator(id("mask-item")).waitFor();
+  await saved(next);
+  return masks(next);
+}
+
+/** Two masks from the same click: the first and the second candidate. */
+export async function candidates(stage, given) {
+  const { page, at } = await open(stage, given);
+  for (const number of [1, 2]) {
+    await click(page, at, given.centre);
+    await page.locator(id(`candidate-${number}`)).click();
+    await accept(page);
+  }
+}
+
+/** A file dropped on the page is opened, and is in the gallery. */
+export async function dropped(stage, given) {
+  const { page } = await open(stage, given);
+  await page.evaluate(async ([data, name]) => {
+    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([bytes], name, { type: "image/png" }));
+    for (const kind of ["dragenter", "dragover", "drop"]) {
+      document.getElementById("app").dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
+    }
+  }, [given.data, given.fileName]);
+  await page.locator(id("status-image"), { hasText: given.fileName.replace(/\..*/, "") }).waitFor();
+  return page.locator(id("gallery-item"), { hasText: given.fileName.replace(/\..*/, "") }).count();
 }
 
 /** Without WebAssembly the server decodes. */
@@ -205,11 +261,28 @@ export async function manners(stage, given) {
   const nameless = await page.evaluate(() => [...document.querySelectorAll("button, input, select, canvas[tabindex]")]
     .filter((one) => !one.hidden && !(one.getAttribute("aria-label") || one.textContent.trim() || one.labels?.length || one.title))
     .map((one) => one.outerHTML.slice(0, 120)));
+  const unmarked = await unmarkedFocus(page);
   const phone = await (await stage.visitor({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true })).newPage();
   await phone.goto(given.url);
   await phone.locator(id("canvas")).waitFor();
   const wide = await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  return { shifted, nameless, wide };
+  return { shifted, nameless, unmarked, wide };
+}
+
+/** What the Tab key reaches without a ring to be seen around it. */
+async function unmarkedFocus(page) {
+  const unmarked = [];
+  for (let step = 0; step < 30; step++) {
+    await page.keyboard.press("Tab");
+    unmarked.push(...await page.evaluate(() => {
+      const one = document.activeElement;
+      if (!one || one === document.body) return [];
+      const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(one);
+      const ring = outlineStyle !== "none" && parseFloat(outlineWidth) >= 1;
+      return ring || boxShadow !== "none" ? [] : [one.outerHTML.slice(0, 120)];
+    }));
+  }
+  return unmarked;
 }
 
 /** Colours of the accepted mask's inside and outside, for a test that what is saved is what is seen. */

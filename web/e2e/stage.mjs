@@ -1,7 +1,7 @@
 /** Where a scenario plays: pages of its own, and an eye on what must never happen on them. */
 
 const DESK = { width: 1280, height: 800 };
-const PATIENCE = 15_000; // ms; two busy cores
+const PATIENCE = 40_000; // ms; two busy cores
 
 export class Stage {
   /** What went wrong unseen: errors in the console, requests to elsewhere, answers 5xx. */

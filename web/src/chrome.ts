@@ -1,6 +1,7 @@
 /** The frame of the page: name, actions, colour theme, drawers on narrow screens, files dropped on it. */
 import { button, byId, el, setAttribute } from "./dom";
 import { icon } from "./icons";
+import { browserStorage } from "./outbox";
 import type { Signal } from "./signal";
 
 export interface ActionHooks {
@@ -14,6 +15,11 @@ const THEME_KEY = "opensam/theme";
 const DARK = "(prefers-color-scheme: dark)";
 
 export function buildActions(project: string, hooks: ActionHooks): void {
+  // Not by the address: that names the open image.
+  document.querySelector(".skip")?.addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("stage").querySelector<HTMLElement>("canvas[tabindex]")?.focus();
+  });
   byId("brand").append(
     drawerButton("gallery", "Images", "images"),
     el("img", { src: "./icon.svg", alt: "", width: 20, height: 20, class: "logo" }),
@@ -39,7 +45,8 @@ export function buildActions(project: string, hooks: ActionHooks): void {
 
 function themeButton(): HTMLElement {
   const root = document.documentElement;
-  const stored = localStorage.getItem(THEME_KEY);
+  const storage = browserStorage();
+  const stored = storage.getItem(THEME_KEY);
   if (stored === "light" || stored === "dark") root.dataset["theme"] = stored;
   const current = (): Theme => (root.dataset["theme"] as Theme | undefined) ?? (matchMedia(DARK).matches ? "dark" : "light");
   const toggle = button({
@@ -50,7 +57,7 @@ function themeButton(): HTMLElement {
     press: () => {
       const next: Theme = current() === "dark" ? "light" : "dark";
       root.dataset["theme"] = next;
-      localStorage.setItem(THEME_KEY, next);
+      storage.setItem(THEME_KEY, next);
       show();
     },
   });

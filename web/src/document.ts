@@ -3,6 +3,7 @@ import type { Size } from "./resize";
 import { encodeRle, runsArea, runsBox, type Box, type Runs } from "./rle";
 import type { Candidate, LowRes, PromptPoint } from "./segmenter";
 import { CandidateShape, type Corrections } from "./shapes";
+import { uuid } from "./uuid";
 import type { Annotation, AnnotationInput, PromptRecord } from "./types";
 
 /** A mask that is not yet accepted: how it is asked for, what the model answered, what the hand corrected. */
@@ -96,7 +97,7 @@ export function draftAnnotation(draft: Draft, runs: Runs, imageId: string, label
     source: candidate ? "interactive" : "manual",
   };
   const made = withRuns({ ...input, segmentation: { size: [0, 0], counts: "" } }, runs);
-  return { ...made, id: crypto.randomUUID(), image_id: imageId, version: 0 };
+  return { ...made, id: uuid(), image_id: imageId, version: 0 };
 }
 
 function promptRecord({ points, box }: Draft): PromptRecord {

@@ -198,6 +198,12 @@ export class Editor {
     this.say(`Mask removed, ${masks(this.annotations.value.length)}`);
   }
 
+  /** As one step. */
+  removeAll(): void {
+    this.commit({ draft: this.history.current.draft, annotations: [] });
+    this.say("All masks removed");
+  }
+
   relabel(id: string, label: string | null): void {
     const annotation = this.annotations.value.find((one) => one.id === id);
     if (annotation && annotation.label !== label) this.replace({ ...annotation, label });

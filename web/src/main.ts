@@ -12,7 +12,7 @@ import { connectKeys } from "./keys";
 import { LabelPanel } from "./label_panel";
 import { LabelList } from "./labels";
 import { CurrentModel } from "./model";
-import { Outbox } from "./outbox";
+import { browserStorage, Outbox } from "./outbox";
 import { SamSession } from "./sam";
 import { MaskPanel } from "./sidebar";
 import { Signal } from "./signal";
@@ -23,6 +23,7 @@ import { Sync } from "./sync";
 import { toast } from "./toast";
 import { buildToolbar } from "./toolbar";
 import type { ImageItem } from "./types";
+import { uuid } from "./uuid";
 import { Workspace } from "./workspace";
 
 class App {
@@ -44,7 +45,7 @@ class App {
     const model = new CurrentModel(this.session());
     this.editor = new Editor(byId("canvas-host"), model);
     const { editor } = this;
-    this.outbox = new Outbox(project.name, crypto.randomUUID(), localStorage, navigator.locks);
+    this.outbox = new Outbox(project.name, uuid(), browserStorage(), navigator.locks);
     this.sync = new Sync(api, this.outbox, {
       onConflict: (conflict) => conflictDialog(conflict, this.images.find(conflict.imageId)?.file_name ?? "an image"),
       onReplaced: (imageId, id, current) => {
@@ -66,7 +67,11 @@ class App {
     });
     this.outbox.hold();
     this.sync.resume(await this.outbox.adopt());
-    void this.labels.load().catch((error: unknown) => toast(`The labels are missing: ${messageOf(error)}`, "error"));
+    // The panel appears with its labels: they would push the masks down.
+    void this.labels
+      .load()
+      .catch((error: unknown) => toast(`The labels are missing: ${messageOf(error)}`, "error"))
+      .finally(() => byId("side").classList.add("ready"));
     await this.loadImages(message);
   }
 

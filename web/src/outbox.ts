@@ -83,6 +83,24 @@ export class Outbox {
   }
 }
 
+/** The browser's storage, or memory where it is switched off. */
+export function browserStorage(): Storage {
+  try {
+    return localStorage;
+  } catch {
+    const items = new Map<string, string>();
+    return {
+      get length() {
+        return items.size;
+      },
+      key: (index) => [...items.keys()][index] ?? null,
+      getItem: (key) => items.get(key) ?? null,
+      setItem: (key, value) => void items.set(key, value),
+      removeItem: (key) => void items.delete(key),
+    };
+  }
+}
+
 function read(text: string | null): Unsaved | null {
   try {
     const unsaved = JSON.parse(text ?? "null") as Unsaved | null;

@@ -3,6 +3,7 @@ import type { Position } from "./mask";
 import { contains, decodeRle, runsArea, runsBox } from "./rle";
 import { RunsShape } from "./shapes";
 import { Signal } from "./signal";
+import { uuid } from "./uuid";
 import type { Annotation, Rle } from "./types";
 
 /** A mask of an SA-1B record, as `/v1/generate` gives it. */
@@ -28,7 +29,7 @@ export class Proposals {
   show(masks: readonly GeneratedMask[] | null): void {
     const proposals = masks?.map((mask) => {
       const shape = new RunsShape(decodeRle(mask.segmentation));
-      return { id: crypto.randomUUID(), area: runsArea(shape.runs), shape, mask };
+      return { id: uuid(), area: runsArea(shape.runs), shape, mask };
     });
     this.all.set(proposals ?? null);
   }

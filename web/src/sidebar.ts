@@ -147,9 +147,8 @@ export class MaskPanel {
   private async removeAll(): Promise<void> {
     const { editor } = this;
     const count = editor.annotations.value.length;
-    const sentence = `All ${count} masks of this image are deleted. Undo brings them back one by one.`;
-    if (!(await confirmDialog("Delete all masks?", sentence, "Delete"))) return;
-    for (const { id } of [...editor.annotations.value]) editor.remove(id);
+    const sentence = `All ${count} masks of this image are deleted. Undo brings them back.`;
+    if (await confirmDialog("Delete all masks?", sentence, "Delete")) editor.removeAll();
   }
 }
 

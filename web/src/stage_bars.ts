@@ -92,14 +92,16 @@ export function buildProposalBar(host: HTMLElement, editor: Editor, stop: () => 
   host.setAttribute("aria-label", "Everything");
   let running = false;
   const show = (): void => {
-    const left = editor.proposals.all.value && editor.proposals.left(editor.annotations.value).length;
-    const idle = left === null || editor.tool.value !== "everything";
+    const found = editor.proposals.all.value;
+    const left = found ? editor.proposals.left(editor.annotations.value).length : 0;
+    // When all are taken there is no more to say, unless none was found.
+    const idle = !found || (found.length > 0 && !left) || editor.tool.value !== "everything";
     // The draft comes first: one bar at a time.
     host.hidden = (!running && idle) || editor.draft.value !== null;
     bar.hidden = !running;
     take.hidden = running || !left;
     if (running) return;
-    setText(text, left ? `${left} ${left === 1 ? "mask" : "masks"} found. Click one to take it.` : "No masks left to take.");
+    setText(text, left ? `${left} ${left === 1 ? "mask" : "masks"} found. Click one to take it.` : "No masks found.");
   };
   editor.proposals.all.subscribe(show);
   editor.annotations.subscribe(show);

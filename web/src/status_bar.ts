@@ -77,15 +77,19 @@ function zoom(editor: Editor): HTMLElement {
 }
 
 function saveState(sync: Sync): HTMLElement {
-  const text = el("span", { role: "status" });
+  const text = el("span");
+  // Read aloud only when something is wrong: every mask is saved, and nobody wants to hear that.
+  const spoken = el("span", { class: "unseen", role: "status" });
   const state = el(
     "button",
     { type: "button", class: "button small save-state", "data-testid": "save-state" },
     el("span", { class: "save-dot" }),
     text,
+    spoken,
   );
   const show = (status: SyncStatus): void => {
     setText(text, saveText(status));
+    setText(spoken, status.refused || status.offline ? "Not everything is saved" : "");
     state.dataset["state"] = status.refused ? "refused" : status.offline ? "offline" : status.unsaved ? "saving" : "saved";
     setAttribute(state, "title", status.unsaved ? "Try again now" : "Everything is saved");
   };

@@ -1,10 +1,15 @@
-/** From the decoder's logits to pixels of the picture: only those asked for, and only where a mask can be. */
+/**
+ * From the decoder's logits to pixels of the picture: only those asked for.
+ *
+ * Each pixel is made of three by three cells. Where all of these are above the threshold so is the pixel, and where
+ * none is it is not; so only pixels near the outline are calculated.
+ */
 import { MASK_STRIDE, type Resize } from "./resize";
 import type { Box } from "./rle";
 
 /**
  * The decoder's mask at the columns xs and rows ys of the picture, both rising: row by row, 1 where the logit is above
- * the threshold. The same two interpolations as `geometry.Resize.restore_masks`, taken together: three cells each way.
+ * the threshold. The same two interpolations as `geometry.Resize.restore_masks`, taken together.
  *
  * @param logits row by row, of the top left `rows` x `columns` cells of the square (at least those the picture covers)
  */
@@ -17,60 +22,94 @@ export function upscaleLogits(
   ys: Int32Array = every(resize.originalSize[0]),
   threshold = 0,
 ): Uint8Array<ArrayBuffer> {
-  const across = new Taps(xs, resize.originalSize[1], resize.inputSize[1], columns);
-  const down = new Taps(ys, resize.originalSize[0], resize.inputSize[0], rows);
-  const [left, top, right, bottom] = cellsAbove(logits, rows, columns, threshold);
-  const [from, to] = across.touching(left, right);
-  const [fromRow, toRow] = down.touching(top, bottom);
   const sampled = new Uint8Array(xs.length * ys.length);
-  if (from >= to || fromRow >= toRow) return sampled;
-  const span = to - from;
-  const firstCell = down.cells[3 * fromRow]!;
-  const band = widened(logits, columns, across, from, to, firstCell, down.cells[3 * toRow - 1]! + 1);
-  for (let row = fromRow; row < toRow; row++) {
-    const [one, two, three] = [0, 1, 2].map((tap) => (down.cells[3 * row + tap]! - firstCell) * span) as Triple;
-    const [a, b, c] = down.weights.subarray(3 * row, 3 * row + 3) as unknown as Triple;
-    const start = row * xs.length + from;
-    for (let index = 0; index < span; index++) {
-      if (a * band[one + index]! + b * band[two + index]! + c * band[three + index]! > threshold) {
-        sampled[start + index] = 1;
-      }
+  const across = tapsOf(xs, resize.originalSize[1], resize.inputSize[1], columns);
+  const above = new Uint8Array(columns);
+  for (const group of tapsOf(ys, resize.originalSize[0], resize.inputSize[0], rows)) {
+    const starts = group.cells.map((row) => row * columns) as Triple;
+    for (let column = 0; column < columns; column++) {
+      above[column] =
+        Number(logits[starts[0] + column]! > threshold) +
+        Number(logits[starts[1] + column]! > threshold) +
+        Number(logits[starts[2] + column]! > threshold);
     }
+    let run = 0; // where the pixels begin that are surely inside and not filled yet
+    let end = 0;
+    for (const part of across) {
+      const cells = above[part.cells[0]]! + above[part.cells[1]]! + above[part.cells[2]]!;
+      if (cells && cells < 9) calculate(sampled, xs.length, logits, starts, group, part, threshold);
+      if (cells < 9) continue;
+      if (part.from !== end) {
+        fill(sampled, xs.length, group, run, end);
+        run = part.from;
+      }
+      end = part.to;
+    }
+    fill(sampled, xs.length, group, run, end);
   }
   return sampled;
 }
 
 type Triple = [number, number, number];
 
-/** The three cells along one axis that a pixel's logit is made of, and what each weighs. */
-class Taps {
-  readonly cells: Int32Array;
-  readonly weights: Float64Array;
+/** Neighbouring pixels along one axis that are made of the same three cells, and what each cell weighs in each. */
+interface Taps {
+  from: number;
+  to: number;
+  cells: Triple;
+  weights: number[];
+}
 
-  constructor(pixels: Int32Array, side: number, inputSide: number, cells: number) {
-    this.cells = new Int32Array(3 * pixels.length);
-    this.weights = new Float64Array(3 * pixels.length);
-    for (let index = 0; index < pixels.length; index++) {
-      const [first, second, share] = neighbours((pixels[index]! + 0.5) * (inputSide / side) - 0.5, inputSide);
-      const start = neighbours((first + 0.5) / MASK_STRIDE - 0.5, cells)[0];
-      for (let tap = 0; tap < 3; tap++) this.cells[3 * index + tap] = Math.min(start + tap, cells - 1);
-      for (const [pixel, weight] of [[first, 1 - share], [second, share]] as const) {
-        const [cell, next, part] = neighbours((pixel + 0.5) / MASK_STRIDE - 0.5, cells);
-        this.weights[3 * index + cell - start]! += weight * (1 - part);
-        this.weights[3 * index + next - start]! += weight * part;
-      }
+function fill(sampled: Uint8Array, width: number, rows: Taps, from: number, to: number): void {
+  for (let row = rows.from; row < rows.to && from < to; row++) sampled.fill(1, row * width + from, row * width + to);
+}
+
+function calculate(
+  sampled: Uint8Array,
+  width: number,
+  logits: Float32Array,
+  starts: Triple,
+  down: Taps,
+  across: Taps,
+  threshold: number,
+): void {
+  const [upper, middle, lower] = starts;
+  const [first, second, third] = across.cells;
+  const { weights } = across;
+  for (let row = down.from, tap = 0; row < down.to; row++, tap += 3) {
+    const a = down.weights[tap]!;
+    const b = down.weights[tap + 1]!;
+    const c = down.weights[tap + 2]!;
+    const left = a * logits[upper + first]! + b * logits[middle + first]! + c * logits[lower + first]!;
+    const centre = a * logits[upper + second]! + b * logits[middle + second]! + c * logits[lower + second]!;
+    const right = a * logits[upper + third]! + b * logits[middle + third]! + c * logits[lower + third]!;
+    for (let column = across.from, place = 0; column < across.to; column++, place += 3) {
+      const logit = weights[place]! * left + weights[place + 1]! * centre + weights[place + 2]! * right;
+      if (logit > threshold) sampled[row * width + column] = 1;
     }
   }
+}
 
-  /** The places (first, one past the last) that any of the cells from `first` to before `last` has a part in. */
-  touching(first: number, last: number): [number, number] {
-    const places = this.cells.length / 3;
-    let from = 0;
-    while (from < places && this.cells[3 * from + 2]! < first) from++;
-    let to = places;
-    while (to > from && this.cells[3 * to - 3]! >= last) to--;
-    return [from, to];
-  }
+/** From the decoder's grid to the input frame, then to the picture: two neighbours each time, at most three cells. */
+function tapsOf(pixels: Int32Array, side: number, inputSide: number, cells: number): Taps[] {
+  const groups: Taps[] = [];
+  pixels.forEach((pixel, index) => {
+    const [first, second, share] = neighbours((pixel + 0.5) * (inputSide / side) - 0.5, inputSide);
+    const [start, one, part] = neighbours((first + 0.5) / MASK_STRIDE - 0.5, cells);
+    const [other, two, rest] = neighbours((second + 0.5) / MASK_STRIDE - 0.5, cells);
+    const weights: Triple = [(1 - share) * (1 - part), 0, 0];
+    weights[one - start]! += (1 - share) * part;
+    weights[other - start]! += share * (1 - rest);
+    weights[two - start]! += share * rest;
+    let group = groups.at(-1);
+    if (group?.cells[0] !== start) {
+      const three: Triple = [start, Math.min(start + 1, cells - 1), Math.min(start + 2, cells - 1)];
+      groups.push((group = { from: index, to: index, cells: three, weights: [] }));
+    }
+    group.to = index + 1;
+    group.weights.push(weights[0], weights[1], weights[2]);
+  });
+  return groups;
 }
 
 /** Two neighbours of a position between centres, and the weight of the second; at the border both are the same. */
@@ -78,29 +117,6 @@ function neighbours(position: number, length: number): [number, number, number] 
   const inside = Math.max(0, position);
   const first = Math.min(Math.floor(inside), length - 1);
   return [first, Math.min(first + 1, length - 1), inside - Math.floor(inside)];
-}
-
-function widened(
-  logits: Float32Array,
-  columns: number,
-  across: Taps,
-  from: number,
-  to: number,
-  firstRow: number,
-  lastRow: number,
-): Float64Array {
-  const { cells, weights } = across;
-  const band = new Float64Array((lastRow - firstRow) * (to - from));
-  for (let row = firstRow, at = 0; row < lastRow; row++) {
-    const start = row * columns;
-    for (let tap = 3 * from; tap < 3 * to; tap += 3) {
-      band[at++] =
-        weights[tap]! * logits[start + cells[tap]!]! +
-        weights[tap + 1]! * logits[start + cells[tap + 1]!]! +
-        weights[tap + 2]! * logits[start + cells[tap + 2]!]!;
-    }
-  }
-  return band;
 }
 
 /** The tight box of the cells above a threshold; its left side is right of its right one where there are none. */

@@ -14,10 +14,11 @@ from opensam.cli.shared import (
     CheckpointOption,
     DeviceOption,
     ModelOption,
+    OnnxOption,
     PrecisionName,
     PrecisionOption,
     console,
-    load_model,
+    load_predictor,
     timed,
 )
 
@@ -43,6 +44,7 @@ def predict(
     ] = None,
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
+    onnx: OnnxOption = None,
     device: DeviceOption = "cpu",
     precision: PrecisionOption = PrecisionName.auto,
     out: Annotated[Path, typer.Option("--out", help="folder for what is written")] = Path("out"),
@@ -70,19 +72,18 @@ def predict(
 
     from opensam import image as images
     from opensam.geometry import Resize
-    from opensam.predictor import Predictor
     from opensam.predictor.reading import read_prompts
 
     picture = images.read(image)
     # A wrong prompt is worth hearing of before gigabytes are downloaded; the size of the square does not matter.
     read_prompts(Resize((picture.shape[0], picture.shape[1]), 1024), prompt)
-    predictor, load_seconds = timed(lambda: Predictor(load_model(model, checkpoint, device), precision.value))
+    predictor, load_seconds = timed(lambda: load_predictor(model, checkpoint, onnx, device, precision))
     embedding, encode_seconds = timed(lambda: predictor.embed(picture))
     answer, decode_seconds = timed(lambda: predictor.predict_batch([embedding], [prompt])[0])
     written = write_answer(out, image, picture, asked, answer)
     seconds = {"load": load_seconds, "encode": encode_seconds, "decode": decode_seconds}
     if as_json:
-        facts = {**written.facts(), "model": predictor.sam.name, "seconds": rounded(seconds)}
+        facts = {**written.facts(), "model": predictor.name, "seconds": rounded(seconds)}
         typer.echo(json.dumps(facts))
     else:
         show(written, seconds)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from opensam.models.sam import Sam
+    from opensam.predictor import BasePredictor
 
 Value = TypeVar("Value")
 
@@ -57,6 +58,16 @@ ModelOption = Annotated[
 ]
 CheckpointOption = Annotated[
     Path | None, typer.Option("--checkpoint", help="weights in a file or folder of your own; never runs code in it")
+]
+
+
+OnnxOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--onnx",
+        metavar="FOLDER",
+        help="compute with graphs that `opensam export` wrote, on ONNX Runtime, without torch",
+    ),
 ]
 
 
@@ -123,6 +134,28 @@ def cache_folder() -> Path:
     """Where downloads are kept."""
     home = os.environ.get("OPENSAM_HOME")
     return Path(home).expanduser() if home else Path.home() / ".cache" / "opensam"
+
+
+def load_predictor(
+    model: str | None, checkpoint: Path | None, onnx: Path | None, device: str, precision: PrecisionName
+) -> "BasePredictor[Any]":
+    """A predictor of a model of torch, or of exported graphs, for which torch is not needed.
+
+    Raises:
+        ValueError: graphs and also another model, a device or a precision are asked for, or something cannot be had.
+    """
+    if onnx is None:
+        from opensam.predictor import Predictor
+
+        return Predictor(load_model(model, checkpoint, device), precision.value)
+    if (model, checkpoint, device, precision) != (None, None, "cpu", PrecisionName.auto):
+        raise ValueError(
+            "expected --onnx without --model, --checkpoint, --device and --precision, got one of them too; "
+            "the graphs say all of that"
+        )
+    from opensam.onnx import OnnxPredictor
+
+    return OnnxPredictor.load(onnx)
 
 
 def load_model(model: str | None, checkpoint: Path | None, device: str) -> "Sam":

@@ -67,6 +67,8 @@ def read_labelme(content: bytes, size: tuple[int, int]) -> LabelMe:
 def _mask(shape: dict[str, Any], size: tuple[int, int]) -> Mask:
     """One shape as a mask of the whole picture."""
     kind, points = shape["shape_type"], np.asarray(shape["points"], dtype=np.float64).reshape(-1, 2)
+    if not np.isfinite(points).all():
+        raise ValueError(f"expected points with finite coordinates, got {str(shape['points'])[:60]}")
     if kind == "mask":
         return _image(shape["mask"], points, size)
     if kind == "polygon" and len(points):

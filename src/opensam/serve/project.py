@@ -1,4 +1,4 @@
-"""The HTTP routes of a project; docs/guides/annotate.md shows them with curl."""
+"""The HTTP routes of a project."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
