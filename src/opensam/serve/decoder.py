@@ -48,6 +48,7 @@ class BrowserDecoder:
         self.state: State = "ready" if all(self.path(part).is_file() for part in PARTS) else "making"
         self._thread: threading.Thread | None = None
         self._process: SpawnProcess | None = None
+        self._lock, self._closed = threading.Lock(), False
 
     def path(self, part: str) -> Path:
         """Where a part lies once it is ready."""
@@ -61,8 +62,10 @@ class BrowserDecoder:
 
     def close(self) -> None:
         """Stop making them; a temporary folder goes."""
-        if self._process is not None:
-            self._process.terminate()
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.terminate()
         if self._thread is not None:
             self._thread.join()
         if self._temporary is not None:
@@ -79,15 +82,19 @@ class BrowserDecoder:
         self.state = "ready" if made else "failed"
         if made:
             log(_INFO, "decoder for browsers made", seconds=round(time.perf_counter() - started, 1))
-        else:  # predictions go on without it
+        elif not self._closed:  # predictions go on without it
             log(_WARNING, "no decoder for browsers; they will ask the server instead")
 
     def _export(self) -> bool:
         """Whether a process of its own made the files: tracing takes a core and some hundred megabytes for a while."""
         arguments = (pickle.dumps(_without_encoder(self._sam)), self._folder)
-        self._process = multiprocessing.get_context("spawn").Process(target=_export, args=arguments, daemon=True)
-        self._process.start()
-        self._process.join()
+        process = multiprocessing.get_context("spawn").Process(target=_export, args=arguments, daemon=True)
+        with self._lock:
+            if self._closed:
+                return False
+            process.start()
+            self._process = process
+        process.join()
         return all(self.path(part).is_file() for part in PARTS)
 
 
