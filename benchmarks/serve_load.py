@@ -240,8 +240,10 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--kill-after", type=float, default=5)
     parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("--home", type=Path, help="OPENSAM_HOME to use, with its decoder; a fresh one unless given")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as fresh:
+        home = arguments.home or fresh
         loaded = load(arguments.seconds, arguments.clients, Path(home))
         killed = kill(arguments.kill_after, Path(home))
     rows = [
