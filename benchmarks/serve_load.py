@@ -244,6 +244,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as fresh:
         home = arguments.home or fresh
+        Path(home).mkdir(parents=True, exist_ok=True)
         loaded = load(arguments.seconds, arguments.clients, Path(home))
         killed = kill(arguments.kill_after, Path(home))
     rows = [

@@ -44,7 +44,7 @@ class ServeConfig(Config):
     max_waiting_bytes: int = Field(default=512 * MIB, ge=1)
     body_seconds: float = Field(default=60, gt=0)
     encoders: int = Field(default=1, ge=1)
-    queue: int = Field(default=32, ge=1)
+    queue: int = Field(default=16, ge=1)
     predictors: int = Field(default=2, ge=1)
     predict_queue: int = Field(default=128, ge=1)
     generate_queue: int = Field(default=4, ge=0)
