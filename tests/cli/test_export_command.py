@@ -28,7 +28,7 @@ def test_a_folder_for_transformers(checkpoint, tmp_path):
     done = run("transformers", "--checkpoint", checkpoint, "--out", tmp_path / "hub")
     assert done.exit_code == 0, done.output
     assert {file.name for file in (tmp_path / "hub").iterdir()} == {
-        "config.json", "model.safetensors", "preprocessor_config.json",
+        "config.json", "model.safetensors", "opensam.json", "preprocessor_config.json",
     }  # fmt: skip
 
 
@@ -55,3 +55,11 @@ def test_wrong_words_are_one_sentence_and_exit_code_2(words, sentence, tmp_path,
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_embedded_model_passes_its_check_against_torch(tmp_path):
+    done = run("--out", tmp_path / "onnx")
+    assert done.exit_code == 0, done.output
+    assert "| float32 |" in done.stdout
+    assert (tmp_path / "onnx" / "decoder.onnx").is_file()

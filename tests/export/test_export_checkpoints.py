@@ -47,6 +47,14 @@ def test_transformers_reads_how_pictures_are_prepared(tmp_path):
     assert (size["longest_edge"] if isinstance(size, dict) else size.longest_edge) == 64
 
 
+def test_a_folder_of_transformers_that_others_made_is_left_alone(tmp_path):
+    for name in ("config.json", "model.safetensors", "preprocessor_config.json"):
+        (tmp_path / name).write_text("another model")
+    with pytest.raises(ValueError, match="expected a new folder or one of an earlier export"):
+        export_transformers(random_sam(VIT), tmp_path)
+    assert (tmp_path / "model.safetensors").read_text() == "another model"
+
+
 def test_what_transformers_has_no_model_for_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="expected the weights of a sam_vit_"):
         export_transformers(random_sam(TINY_VIT), tmp_path / "model")

@@ -9,9 +9,10 @@ import onnxruntime
 import pytest
 import torch
 
+from opensam.export import graph
 from opensam.export.encoder import encoder_part
 from opensam.export.graph import write
-from opensam.export.onnx import PARTS, export_onnx, replacing_folder
+from opensam.export.onnx import FILES, PARTS, convert, export_onnx, replacing_folder
 from opensam.export.parity import official_points
 from opensam.geometry import Resize
 from opensam.models.sam import Sam, SamConfig
@@ -30,6 +31,22 @@ def random_sam(encoder: ViTConfig | TinyViTConfig) -> Sam:
     for parameter in sam.image_encoder.parameters():  # positions and biases begin as zeros, which hide mistakes
         parameter.add_(0.02 * torch.randn_like(parameter))
     return sam
+
+
+def quiet() -> onnxruntime.SessionOptions:
+    """Without its remark that it has no kernels of half precision to fold constants with."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return options
+
+
+def zeros(session: onnxruntime.InferenceSession) -> dict[str, np.ndarray]:
+    """Inputs of the decoder: a click and its padding."""
+    shapes = {
+        one.name: [length if isinstance(length, int) else 2 for length in one.shape] for one in session.get_inputs()
+    }
+    given = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
+    return given | {"point_labels": np.array([[1, -1]], dtype=np.float32)}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +128,45 @@ def test_a_client_of_the_official_model_gets_the_masks_of_torch(sam, exported):
     assert masks.shape == (1, 4, 50, 90)
 
 
+@pytest.mark.parametrize("end", ["", "_fp16", "_int8"])
+def test_large_pictures_get_masks_of_their_size_in_every_precision(exported, end):
+    """Sizes above 2048 have no room in half precision: 3001 rows would be 3000."""
+    decoder = onnxruntime.InferenceSession(str(exported[0] / f"decoder{end}.onnx"), quiet())
+    masks, _, _ = decoder.run(None, zeros(decoder) | {"orig_im_size": np.array([3001, 9], dtype=np.float32)})
+    assert masks.shape == (1, 4, 3001, 9)
+
+
+def test_half_precision_does_not_round_clicks(exported):
+    """Between 32 and 64 its steps are 1/32 of a pixel: two clicks that are nearer would be one."""
+    decoder = onnxruntime.InferenceSession(str(exported[0] / "decoder_fp16.onnx"), quiet())
+    given = zeros(decoder) | {"orig_im_size": np.array([64, 64], dtype=np.float32)}
+    clicks = (np.array([[[x, 40.0], [0, 0]]], dtype=np.float32) for x in (40.0, 40.012))
+    first, second = (decoder.run(None, given | {"point_coords": click})[2] for click in clicks)
+    assert np.abs(first - second).max() > 0
+
+
+def test_the_official_decoder_is_of_a_version_that_the_official_demo_reads(exported):
+    """onnxruntime-web 1.14: operators up to 18, files up to 8."""
+    model = onnx.load(exported[0] / "decoder.onnx")
+    assert model.ir_version <= 8
+    assert [opset.version for opset in model.opset_import] == [18]
+
+
+def test_weights_too_large_for_one_file_lie_beside_it(tmp_path, monkeypatch):
+    sam = random_sam(VIT)
+    monkeypatch.setattr(graph, "LARGEST_FILE", 1000)
+    source = tmp_path / "encoder.onnx"
+    write(encoder_part(sam), source, sam)
+    assert {file.name for file in tmp_path.iterdir()} == {"encoder.onnx", "encoder.onnx.data"}
+    for variant in ("fp16", "int8"):
+        convert(source, tmp_path / f"encoder_{variant}.onnx", variant)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 3, 64, 41)).astype(np.float32)
+    expected = sam.encode(sam.preprocess(torch.from_numpy(image))).numpy()
+    for end, allowed in (("", 1e-5), ("_fp16", 0.1), ("_int8", 1)):
+        session = onnxruntime.InferenceSession(str(tmp_path / f"encoder{end}.onnx"), quiet())
+        np.testing.assert_allclose(session.run(None, {"image": image})[0], expected, atol=allowed)
+
+
 def test_boxes_become_points_and_only_prompts_without_a_box_are_padded():
     point = {"point_coords": torch.ones(2, 1, 2), "point_labels": torch.ones(2, 1)}
     assert official_points(Prompts(**point))["point_labels"].tolist() == [[1, -1], [1, -1]]
@@ -128,6 +184,13 @@ def test_graphs_that_are_not_the_model_are_refused(exported):
         replace(exported[1][0], embeddings=float("nan")).raise_if_far()
 
 
+def test_what_the_halves_may_differ_by_is_said_in_masks(exported):
+    assert exported[1][0].halves_mask_iou > 0.99
+    replace(exported[1][0], halves=0.05).raise_if_far()
+    with pytest.raises(ValueError, match="masks of the two halves"):
+        replace(exported[1][0], halves_mask_iou=0.98).raise_if_far()
+
+
 def test_metadata_says_which_model_it_is(exported):
     model = onnx.load(exported[0] / "encoder.onnx")
     facts = {prop.key: prop.value for prop in model.metadata_props}
@@ -143,13 +206,32 @@ def test_a_folder_with_other_files_is_left_alone(sam, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_nothing_that_was_put_into_an_export_is_lost(tmp_path):
+    (tmp_path / "parity.json").write_text("{}")
+    (tmp_path / "thesis.txt").write_text("mine")
+    with (
+        pytest.raises(ValueError, match=r"with other files \(thesis\.txt\)"),
+        replacing_folder(tmp_path, "parity.json", FILES),
+    ):
+        pass
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_a_later_export_takes_the_place_of_an_earlier_one(tmp_path):
+    for content in ("old", "new"):
+        with replacing_folder(tmp_path / "model", "mark", {"mark"}) as temporary:
+            (temporary / "mark").write_text(content)
+    assert (tmp_path / "model" / "mark").read_text() == "new"
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
 def test_a_failed_export_leaves_the_earlier_one(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "mark").write_text("old")
 
     def fill_the_disk():
-        with replacing_folder(folder, "mark") as temporary:
+        with replacing_folder(folder, "mark", {"mark"}) as temporary:
             (temporary / "mark").write_text("new")
             raise OSError("full")
 

@@ -1,6 +1,7 @@
 """Weights in the layouts of other code: a folder for `transformers.SamModel`, a .pth for the official code."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from opensam.models.layouts import official_to_transformers, with_imagenet_head
 from opensam.models.sam import PIXEL_MEAN, PIXEL_STD, Sam
 from opensam.models.tiny_vit import TinyViTConfig
 from opensam.models.vit import ViTConfig
+
+MARK = "opensam.json"  # tells our folders from those that others made
+FILES = frozenset({"config.json", "model.safetensors", "preprocessor_config.json", MARK})
 
 
 def export_transformers(sam: Sam, folder: str | Path) -> None:
@@ -28,10 +32,12 @@ def export_transformers(sam: Sam, folder: str | Path) -> None:
         OSError: the folder cannot be written.
     """
     tensors = official_to_transformers({key: value.detach().cpu() for key, value in sam.state_dict().items()})
-    with replacing_folder(Path(folder), "preprocessor_config.json") as temporary:
+    with replacing_folder(Path(folder), MARK, FILES) as temporary:
         save_file({key: value.contiguous() for key, value in tensors.items()}, temporary / "model.safetensors",
                   {"format": "pt"})  # fmt: skip
-        for name, content in (("config.json", _config(sam)), ("preprocessor_config.json", _processor(sam))):
+        about = {"model": sam.name, "opensam": version("opensam")}
+        contents = {"config.json": _config(sam), "preprocessor_config.json": _processor(sam), MARK: about}
+        for name, content in contents.items():
             (temporary / name).write_text(json.dumps(content, indent=2) + "\n")
 
 

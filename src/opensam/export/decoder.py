@@ -21,7 +21,7 @@ from opensam.export.decoder_graphs import (
     PromptSideGraph,
     image_side_names,
 )
-from opensam.export.graph import Part, trace, write
+from opensam.export.graph import OFFICIAL_IR, OFFICIAL_OPSET, Part, trace, write
 from opensam.models.fast_decoder import FastMaskDecoder
 from opensam.models.prompt_encoder import EMBEDDING_STRIDE
 from opensam.models.sam import Sam
@@ -38,7 +38,7 @@ OFFICIAL_OUTPUTS = ("masks", "iou_predictions", "low_res_masks")
 # size (H, W). Sizes are computed in the graph, and so are right for pictures of any size. "half_pixel" is what torch
 # calls align_corners=False; 0.5 is added before the floor because the official code rounds half up.
 _RESTORE = """
-<ir_version: 9, opset_import: ["" : 20]>
+<ir_version: {ir}, opset_import: ["" : {opset}]>
 restore (float[P, C, h, w] low_res, float[2] orig_im_size) => (float[P, C, H, W] masks)
 <
     float side = {{{side}.0}}, float half = {{0.5}}, float one = {{1.0}}, int64[2] square = {{{side}, {side}}},
@@ -104,7 +104,7 @@ def decoder_parts(sam: Sam) -> dict[str, Part]:
         example = {"image_embeddings": embeddings, **_points(1), **masked}
         dynamic = {name: {1: "N"} for name in _points(1)}
         outputs = ["iou_predictions", "low_res_masks"]
-        return _with_restored_masks(trace(graph, example, outputs, dynamic), sam.image_size)
+        return _with_restored_masks(trace(graph, example, outputs, dynamic, OFFICIAL_OPSET), sam.image_size)
 
     def image_side() -> "ModelProto":
         names = image_side_names(len(decoder.transformer.layers))
@@ -136,10 +136,11 @@ def _with_restored_masks(model: "ModelProto", side: int) -> "ModelProto":
     """The model with the input `orig_im_size` and the output `masks`, in the official order."""
     from onnx import compose, parser
 
-    restore = compose.add_prefix(
-        parser.parse_model(_RESTORE.format(side=side)), "restore/", rename_inputs=False, rename_outputs=False
-    )
-    restore.ir_version = model.ir_version
+    text = _RESTORE.format(side=side, ir=OFFICIAL_IR, opset=OFFICIAL_OPSET)
+    restore = compose.add_prefix(parser.parse_model(text), "restore/", rename_inputs=False, rename_outputs=False)
+    for number, node in enumerate(restore.graph.node):
+        node.name = f"restore/{number}"
+    model.ir_version = OFFICIAL_IR
     merged: Any = compose.merge_models(
         model, restore, io_map=[("low_res_masks", "low_res")], outputs=["iou_predictions", "masks"]
     )

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OPSET = 20  # the first with GELU as one operator
+# What the runtime of the official demo reads, onnxruntime-web 1.14; it refuses anything newer.
+OFFICIAL_OPSET, OFFICIAL_IR = 18, 8
+LARGEST_FILE = 2**31 - 2**24  # a protobuf message has less than 2 GiB; the rest is for the nodes
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,11 @@ class Part:
 
 
 def trace(
-    module: nn.Module, example: Mapping[str, Tensor], outputs: Sequence[str], dynamic: Mapping[str, Mapping[int, str]]
+    module: nn.Module,
+    example: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    dynamic: Mapping[str, Mapping[int, str]],
+    opset: int = OPSET,
 ) -> "ModelProto":
     """The ONNX model of a module.
 
@@ -46,6 +53,7 @@ def trace(
         example: inputs by name.
         outputs: their names.
         dynamic: of an input the axes that have any length, and what that length is called; other axes are fixed.
+        opset: version of the operators.
 
     Raises:
         ModuleNotFoundError: the extra `export` is missing.
@@ -66,7 +74,7 @@ def trace(
             module.eval(),
             tuple(values),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=list(example),
             output_names=list(outputs),
             dynamic_shapes=tuple(shapes),
@@ -86,6 +94,8 @@ def trace(
 def write(part: Part, path: Path, sam: Sam) -> None:
     """Trace a part of a model, check it and write it, with what it is in its metadata.
 
+    Weights that are too large for one file, those of ViT-H's encoder, lie beside it in PATH.data.
+
     Raises:
         OSError: the file cannot be written.
     """
@@ -95,6 +105,11 @@ def write(part: Part, path: Path, sam: Sam) -> None:
     model.producer_name, model.producer_version, model.doc_string = "opensam", version("opensam"), part.description
     facts = {"model": sam.name, "image_size": str(sam.image_size), "mask_threshold": str(sam.mask_threshold)}
     onnx.helper.set_model_props(model, facts)
+    if sum(len(weights.raw_data) for weights in model.graph.initializer) > LARGEST_FILE:
+        with replacing(path) as temporary:
+            onnx.save(model, temporary, save_as_external_data=True, location=f"{path.name}.data")
+            onnx.checker.check_model(temporary)
+        return
     onnx.checker.check_model(model)
     with replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
