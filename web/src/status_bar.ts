@@ -7,9 +7,9 @@ import type { Signal } from "./signal";
 import type { Sync, SyncStatus } from "./sync";
 import type { ImageItem } from "./types";
 
-export type Backend = "webgpu" | "wasm" | "server" | "loading";
+export type Backend = "wasm" | "server" | "loading";
 
-const BACKENDS: Record<Backend, string> = { webgpu: "WebGPU", wasm: "WebAssembly", server: "Server", loading: "Loading" };
+const BACKENDS: Record<Backend, string> = { wasm: "WebAssembly", server: "Server", loading: "Loading" };
 
 export function saveText({ unsaved, offline, refused }: SyncStatus): string {
   if (refused) return `${refused} not saved`;
