@@ -146,7 +146,7 @@ def test_half_precision_does_not_round_clicks(exported):
 
 
 def test_the_official_decoder_is_of_a_version_that_the_official_demo_reads(exported):
-    """onnxruntime-web 1.14: operators up to 18, files up to 8."""
+    """onnxruntime-web 1.14, tried by hand: operators up to 18, files up to 8."""
     model = onnx.load(exported[0] / "decoder.onnx")
     assert model.ir_version <= 8
     assert [opset.version for opset in model.opset_import] == [18]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OPSET = 20  # the first with GELU as one operator
-# What the runtime of the official demo reads, onnxruntime-web 1.14; it refuses anything newer.
+# What the oldest runtime of the official demo reads, onnxruntime-web 1.14; it refuses opset 20.
 OFFICIAL_OPSET, OFFICIAL_IR = 18, 8
 LARGEST_FILE = 2**31 - 2**24  # a protobuf message has less than 2 GiB; the rest is for the nodes
 
