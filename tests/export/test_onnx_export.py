@@ -158,6 +158,7 @@ def test_weights_too_large_for_one_file_lie_beside_it(tmp_path, monkeypatch):
     source = tmp_path / "encoder.onnx"
     write(encoder_part(sam), source, sam)
     assert {file.name for file in tmp_path.iterdir()} == {"encoder.onnx", "encoder.onnx.data"}
+    assert len({file.stat().st_mode for file in tmp_path.iterdir()}) == 1
     for variant in ("fp16", "int8"):
         convert(source, tmp_path / f"encoder_{variant}.onnx", variant)
     image = np.random.default_rng(0).uniform(0, 255, (1, 3, 64, 41)).astype(np.float32)

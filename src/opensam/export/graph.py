@@ -108,6 +108,7 @@ def write(part: Part, path: Path, sam: Sam) -> None:
     if sum(len(weights.raw_data) for weights in model.graph.initializer) > LARGEST_FILE:
         with replacing(path) as temporary:
             onnx.save(model, temporary, save_as_external_data=True, location=f"{path.name}.data")
+            path.with_name(f"{path.name}.data").chmod(temporary.stat().st_mode)  # onnx hides it from other users
             onnx.checker.check_model(temporary)
         return
     onnx.checker.check_model(model)

@@ -29,9 +29,7 @@ PARTS = ("encoder", "decoder", "decoder_image", "decoder_prompt")
 VARIANTS = ("fp16", "int8")
 ENDS = ("", *(f"_{variant}" for variant in VARIANTS))
 REPORT = "parity.json"
-FILES = frozenset(f"{part}{end}.onnx{data}" for part in PARTS for end in ENDS for data in ("", ".data")) | {
-    REPORT, "parity.md",
-}  # fmt: skip
+FILES = frozenset(f"{part}{end}.onnx" for part in PARTS for end in ENDS) | {"encoder.onnx.data", REPORT, "parity.md"}
 # Operators that stay in float32 in fp16 files: their sums and powers leave the range of half precision.
 FLOAT32_IN_FP16 = ("LayerNormalization", "ReduceMean", "ReduceSum", "Softmax", "Resize", "Sin", "Cos", "Pow", "Sqrt")
 
@@ -93,8 +91,7 @@ def convert(source: Path, target: Path, variant: str) -> None:
         logging.disable(logging.WARNING)  # it advises a preparation that folds constants, which the exporter has done
         try:
             kinds = ["MatMul", "Gemm"]
-            large = source.with_name(f"{source.name}.data").exists()
-            quantize_dynamic(source, target, kinds, weight_type=QuantType.QUInt8, use_external_data_format=large)
+            quantize_dynamic(source, target, kinds, weight_type=QuantType.QUInt8)
         finally:
             logging.disable(logging.NOTSET)
         return
