@@ -17,11 +17,17 @@ from opensam.cli.serve import (
     PortOption,
     SetOption,
     TokenOption,
-    load_predictor,
     say,
     server_config,
 )
-from opensam.cli.shared import CheckpointOption, DeviceOption, ModelOption, PrecisionName, PrecisionOption
+from opensam.cli.shared import (
+    CheckpointOption,
+    DeviceOption,
+    ModelOption,
+    PrecisionName,
+    PrecisionOption,
+    load_torch_predictor,
+)
 
 STORE_HELP = (
     "where annotations are kept: a URL of SQLAlchemy, such as sqlite:///annotations.sqlite; unless given, "
@@ -58,7 +64,7 @@ def annotate(
     config = server_config(host, token, allow_host or [], overrides or [])
     project = open_project(folder, store)
     listening = listen(host, port)
-    predictor = load_predictor(model, checkpoint, device, precision)
+    predictor = load_torch_predictor(model, checkpoint, device, precision)
     start_logging(log_format.value)
     app = create_app(predictor, config, project)
     url = url_of(listening, host, config.token)

@@ -4,7 +4,6 @@ import os
 import secrets
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +14,7 @@ from opensam.cli.shared import (
     PrecisionName,
     PrecisionOption,
     cache_folder,
-    load_model,
+    load_torch_predictor,
 )
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def serve(
 
     config = server_config(host, token, allow_host or [], overrides or [])
     listening = listen(host, port)
-    predictor = load_predictor(model, checkpoint, device, precision)
+    predictor = load_torch_predictor(model, checkpoint, device, precision)
     start(predictor, config, listening, host, log_format)
 
 
@@ -94,13 +93,6 @@ def server_config(host: str, token: str | None, hosts: "Sequence[str]", override
         token = secrets.token_urlsafe(24)
     values: dict[str, Any] = {"token": token, "hosts": tuple(hosts), "cache": cache_folder() / "serve"}
     return ServeConfig.of(values).with_overrides(overrides)
-
-
-def load_predictor(model: str | None, checkpoint: Path | None, device: str, precision: PrecisionName) -> "Predictor":
-    """A model that is ready to answer."""
-    from opensam.predictor import Predictor
-
-    return Predictor(load_model(model, checkpoint, device), precision.value)
 
 
 def start(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from opensam.models.sam import Sam
-    from opensam.predictor import BasePredictor
+    from opensam.predictor import BasePredictor, Predictor
 
 Value = TypeVar("Value")
 
@@ -136,6 +136,15 @@ def cache_folder() -> Path:
     return Path(home).expanduser() if home else Path.home() / ".cache" / "opensam"
 
 
+def load_torch_predictor(
+    model: str | None, checkpoint: Path | None, device: str, precision: PrecisionName
+) -> "Predictor":
+    """`load_model`, ready to answer."""
+    from opensam.predictor import Predictor
+
+    return Predictor(load_model(model, checkpoint, device), precision.value)
+
+
 def load_predictor(
     model: str | None, checkpoint: Path | None, onnx: Path | None, device: str, precision: PrecisionName
 ) -> "BasePredictor[Any]":
@@ -145,9 +154,7 @@ def load_predictor(
         ValueError: graphs and also another model, a device or a precision are asked for, or something cannot be had.
     """
     if onnx is None:
-        from opensam.predictor import Predictor
-
-        return Predictor(load_model(model, checkpoint, device), precision.value)
+        return load_torch_predictor(model, checkpoint, device, precision)
     if (model, checkpoint, device, precision) != (None, None, "cpu", PrecisionName.auto):
         raise ValueError(
             "expected --onnx without --model, --checkpoint, --device and --precision, got one of them too; "

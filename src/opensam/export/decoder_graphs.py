@@ -18,12 +18,11 @@ from torch import Tensor, nn
 from opensam.models.fast_decoder import FastMaskDecoder
 from opensam.models.image_side import blocks
 from opensam.models.layers import LayerNorm2d
-from opensam.models.prompt_encoder import EMBEDDING_STRIDE
+from opensam.models.mask_decoder import MaskDecoder
+from opensam.models.prompt_encoder import EMBEDDING_STRIDE, PromptEncoder
 from opensam.models.sam import Sam
 from opensam.models.two_way_transformer import Attention, TwoWayAttentionBlock
-
-# Labels of points in the official ONNX model; the corners of a box are points there.
-NOT_A_POINT, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = range(-1, 4)
+from opensam.prompts import NOT_A_POINT
 
 Read = tuple[Tensor, Tensor, Tensor | None]  # keys, values and code of `image_side.Read`
 # Rows (P, R, K), vectors (P, R, channels) and scale (P, 1, K): the image tokens of a prompt are
@@ -110,7 +109,7 @@ class PromptSideGraph(nn.Module):
         decoder, layers = self.decoder, blocks(self.decoder.transformer)
         names = image_side_names(len(layers))
         given = dict(zip(names, image, strict=True))
-        tokens = self._tokens(point_coords, point_labels)
+        tokens = _tokens(self.prompt_encoder, self.decoder, point_coords, point_labels)
         queries, side, values = tokens, None, list[Tensor]()
         for number, layer in enumerate(layers):
             queries = layer.attend_to_tokens(queries, tokens)
@@ -131,17 +130,6 @@ class PromptSideGraph(nn.Module):
         hyper = torch.stack([network(queries[:, number]) for number, network in networks], dim=1)
         masks = self._masks(given["upscaled"], side, hyper, cells)
         return masks, decoder.iou_prediction_head(queries[:, 0])
-
-    def _tokens(self, coords: Tensor, labels: Tensor) -> Tensor:
-        encoder, decoder = self.prompt_encoder, self.decoder
-        position = encoder.pe_layer.encode((coords + 0.5) / encoder.image_size)
-        kinds = labels[..., None]
-        points = torch.where(kinds == NOT_A_POINT, encoder.not_a_point_embed.weight, position)
-        for kind, embedding in enumerate(encoder.point_embeddings):
-            points = torch.where(kinds == kind, position + embedding.get_parameter("weight"), points)
-        outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-        # Not len(coords): the exporter would take that for a constant.
-        return torch.cat([outputs.expand(coords.shape[0], -1, -1), points], dim=1)
 
     def _read(
         self,
@@ -278,7 +266,6 @@ class PlainGraph(nn.Module):
 
     def __init__(self, sam: Sam) -> None:
         super().__init__()
-        self.prompt_side = PromptSideGraph(sam, FastMaskDecoder(sam.mask_decoder))  # for its tokens
         self.prompt_encoder, self.mask_decoder = sam.prompt_encoder, sam.mask_decoder
         self.register_buffer("position", _position(sam)[None], persistent=False)
 
@@ -294,7 +281,7 @@ class PlainGraph(nn.Module):
         decoder, encoder = self.mask_decoder, self.prompt_encoder
         dense = encoder.no_mask_embed.weight[0, :, None, None]
         dense = dense + has_mask_input * (encoder.mask_downscaling(mask_input) - dense)
-        tokens = self.prompt_side._tokens(point_coords, point_labels)
+        tokens = _tokens(encoder, decoder, point_coords, point_labels)
         image_tokens = (image_embeddings + dense).flatten(2).transpose(1, 2).expand(tokens.shape[0], -1, -1)
         position = self.position.flatten(2).transpose(1, 2)
         tokens, image_tokens = decoder.transformer(image_tokens, position, tokens)
@@ -315,3 +302,15 @@ def _position(sam: Sam) -> Tensor:
     with torch.no_grad():
         code: Tensor = sam.prompt_encoder.dense_pe((side, side))[0]
     return code
+
+
+def _tokens(encoder: PromptEncoder, decoder: MaskDecoder, coords: Tensor, labels: Tensor) -> Tensor:
+    """The tokens of P prompts, outputs first; the labels 2 and 3, of a box's corners, are the last point embeddings."""
+    position = encoder.pe_layer.encode((coords + 0.5) / encoder.image_size)
+    kinds = labels[..., None]
+    points = torch.where(kinds == NOT_A_POINT, encoder.not_a_point_embed.weight, position)
+    for kind, embedding in enumerate(encoder.point_embeddings):
+        points = torch.where(kinds == kind, position + embedding.get_parameter("weight"), points)
+    outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    # Not len(coords): the exporter would take that for a constant.
+    return torch.cat([outputs.expand(coords.shape[0], -1, -1), points], dim=1)

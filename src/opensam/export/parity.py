@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from opensam.export.decoder_graphs import to_pixels
 from opensam.files import replacing
 from opensam.geometry import Resize
 from opensam.models.sam import Sam
@@ -249,9 +250,7 @@ class _Graphs:
         h, w = embeddings.shape[2:]
         given = {**image, **official_points(prompts), "cells": np.arange(h * w)}
         (cells, _), seconds = _timed(second.run, None, given)
-        count, masks = cells.shape[:2]
-        in_pixels = cells.reshape(count, masks, 4, 4, h, w).transpose(0, 1, 4, 2, 5, 3)
-        return in_pixels.reshape(count, masks, 4 * h, 4 * w), seconds
+        return to_pixels(torch.from_numpy(cells), (h, w)).numpy(), seconds
 
 
 def _mask(prompts: Prompts, embeddings: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
