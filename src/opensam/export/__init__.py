@@ -1,1 +1,1 @@
-"""Models for other programs: graphs for ONNX Runtime, the decoder for browsers, checkpoints in the layouts of other code."""
+"""Models for other programs: ONNX graphs, the decoder for browsers, checkpoints in the layouts of other code."""
