@@ -1,9 +1,11 @@
 import { defineConfig } from "vitest/config";
+import { kernels } from "./kernels/build.mjs";
 
 // Served by `opensam serve` and `opensam annotate`. Names carry no digest: the built files are in git, and a change
 // should replace a file, not add one.
 export default defineConfig({
   base: "./",
+  plugins: [kernels()],
   build: {
     outDir: "../src/opensam/serve/static",
     emptyOutDir: true,

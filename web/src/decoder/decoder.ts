@@ -1,0 +1,193 @@
+/**
+ * The mask decoder in the browser, as one thread of several runs it: all have the same code, addresses and memory, and
+ * meet where one needs what the others made. The first thread brings weights, embeddings and masks into the memory and
+ * takes the answers out.
+ */
+import type { Checkpoint, Header } from "./checkpoint";
+import { cellsOf, numberCells, pictureAt, projectPicture, projectPositions, type Picture } from "./image_side";
+import { linked, ROW, TILE } from "./kernels";
+import { PromptSide } from "./prompt_side";
+import { scratchOf } from "./scratch";
+import { Arena, Store } from "./store";
+import { CONTROL_BYTES, Team } from "./team";
+import { add, attendToTokens, embed, feedForward, head, normRows, type Run } from "./tokens";
+import { upscale } from "./upscaling";
+import { weightsOf } from "./weights";
+
+/** About 30 MB each where the square has 1024 pixels. */
+export const PICTURES_KEPT = 3;
+const PAGE = 65536;
+/** Of memory at most: 1 GB. */
+export const MOST_PAGES = 16384;
+
+export interface Thread {
+  module: WebAssembly.Module;
+  memory: WebAssembly.Memory;
+  header: Header;
+  number: number;
+  threads: number;
+}
+
+/** A prompt for all threads; a mask lies in the memory already. */
+export interface Task {
+  slot: number;
+  coords: Float32Array;
+  labels: Float32Array;
+  masked: boolean;
+  several: boolean;
+}
+
+export interface Answer {
+  /** Of the wanted candidates, the best first; so are the masks, of (4 * rows) x (4 * columns) logits. */
+  ious: number[];
+  masks: Float32Array<ArrayBuffer>[];
+}
+
+export class Decoder {
+  private readonly run: Run;
+  private readonly pictures: Picture[];
+  private readonly codes: number;
+  /** Image tokens of a picture on its way, or the logits of a mask. */
+  private readonly input: number;
+  private readonly spare: number;
+  private readonly end: number;
+
+  /** @param checkpoint for the first thread, which writes the weights */
+  constructor(
+    private readonly thread: Thread,
+    checkpoint?: Checkpoint,
+  ) {
+    const { module, memory, header, number, threads } = thread;
+    const arena = new Arena(CONTROL_BYTES);
+    const store = new Store(arena, header, memory, checkpoint);
+    const weights = weightsOf(store);
+    this.codes = arena.floats(weights.code.rows * cellsOf(weights));
+    this.pictures = Array.from({ length: PICTURES_KEPT }, () => pictureAt(arena, weights));
+    this.input = arena.floats(weights.channels * cellsOf(weights));
+    const spares = Array.from({ length: threads }, () => arena.floats(weights.channels * TILE));
+    this.spare = spares[number]!;
+    this.end = arena.end;
+    const values = new Float32Array(memory.buffer);
+    this.run = { kernels: linked(module, memory), values, team: new Team(number, threads, memory, 0), weights };
+  }
+
+  /** Bytes that must be there before a thread is made: weights, pictures, and room for a usual prompt. */
+  static reserve(header: Header, memory: WebAssembly.Memory, threads: number): void {
+    const arena = new Arena(CONTROL_BYTES);
+    const weights = weightsOf(new Store(arena, header, memory));
+    arena.floats(weights.code.rows * cellsOf(weights));
+    for (let slot = 0; slot < PICTURES_KEPT; slot++) pictureAt(arena, weights);
+    arena.floats(weights.channels * cellsOf(weights));
+    for (let thread = 0; thread < threads; thread++) arena.floats(weights.channels * TILE);
+    grow(memory, arena.end);
+  }
+
+  get cellsPerSide(): number {
+    return this.run.weights.imageSize / 16;
+  }
+
+  /** The first thread's: embeddings (channels, rows, columns) of a picture that covers `grid`. */
+  bring(slot: number, embeddings: Float32Array, grid: [number, number]): void {
+    const { values, weights } = this.fresh();
+    const cells = cellsOf(weights);
+    if (embeddings.length !== weights.channels * cells) throw new Error("The embedding does not fit the decoder; reload the page.");
+    for (let channel = 0; channel < weights.channels; channel++) {
+      for (let tile = 0; tile < cells / TILE; tile++) {
+        const to = this.input / 4 + (tile * weights.channels + channel) * TILE;
+        values.set(embeddings.subarray(channel * cells + tile * TILE, channel * cells + (tile + 1) * TILE), to);
+        const absent = values[weights.noMask / 4 + channel]!;
+        for (let index = to; index < to + TILE; index++) values[index]! += absent;
+      }
+    }
+    const picture = this.pictures[slot]!;
+    picture.grid = grid;
+    numberCells(this.thread.memory, picture, this.cellsPerSide);
+  }
+
+  /** The first thread's: logits of the whole square. */
+  bringMask(logits: Float32Array): void {
+    this.fresh().values.set(logits, this.input / 4);
+  }
+
+  /** Position codes; once. */
+  start(): void {
+    projectPositions(this.fresh(), this.codes, this.spare);
+    this.run.team.meet();
+  }
+
+  project(slot: number, grid: [number, number]): void {
+    const picture = this.pictures[slot]!;
+    picture.grid = grid;
+    projectPicture(this.fresh(), picture, this.input, this.codes, this.spare);
+    this.run.team.meet();
+  }
+
+  /** The first thread's: room for a prompt of so many points. */
+  makeRoom(points: number): void {
+    const { weights } = this.run;
+    const { threads, memory } = this.thread;
+    grow(memory, scratchOf(this.end, weights, 1 + weights.masks + points, 0, threads).end);
+  }
+
+  /** Masks of one prompt; every thread works them out, and each can tell them. */
+  decode({ slot, coords, labels, masked, several }: Task): Answer {
+    const run = this.fresh();
+    const { values, weights, team } = run;
+    const { channels, layers, masks } = weights;
+    const picture = this.pictures[slot]!;
+    const count = 1 + masks + labels.length;
+    const scratch = scratchOf(this.end, weights, count, team.number, team.size);
+    const { tokens, queries, sum } = scratch;
+    embed(run, coords, labels, tokens);
+    values.copyWithin(queries / 4, tokens / 4, tokens / 4 + count * channels);
+    const side = new PromptSide(run, picture, this.codes, scratch, count);
+    if (masked) side.addMask(this.input);
+    layers.forEach((layer, number) => {
+      attendToTokens(run, layer, number === 0, queries, tokens, count, scratch.attention);
+      add(values, sum, queries, tokens, count * channels);
+      side.read(layer.read, sum, count, sum);
+      add(values, queries, queries, sum, count * channels);
+      normRows(run, layer.norms[1], queries, count, channels);
+      feedForward(run, layer, queries, count, scratch.hidden, scratch.networks + 4 * number * team.size * count * channels);
+      side.write(layer, queries, tokens);
+    });
+    const outputs = 1 + masks; // what the points have become is of no use any more
+    add(values, sum, queries, tokens, outputs * channels);
+    side.read(weights.final.read, sum, outputs, sum);
+    add(values, queries, queries, sum, outputs * channels);
+    normRows(run, weights.final.norm, queries, outputs, channels);
+    return this.masksOf(run, picture, side, scratch, several);
+  }
+
+  private masksOf(run: Run, picture: Picture, side: PromptSide, scratch: ReturnType<typeof scratchOf>, several: boolean): Answer {
+    const { values, weights, team } = run;
+    const { channels, masks } = weights;
+    const iou = head(run, weights.iouHead, scratch.queries, scratch.heads) / 4;
+    const ious = Array.from(values.subarray(iou, iou + masks));
+    const wanted = several ? [...ious.keys()].slice(1).sort((one, other) => ious[other]! - ious[one]!) : [0];
+    wanted.forEach((number, place) => {
+      const made = head(run, weights.hypernetworks[number]!, scratch.queries + 4 * (1 + number) * channels, scratch.heads);
+      values.copyWithin((scratch.hyper + place * ROW) / 4, made / 4, made / 4 + TILE);
+    });
+    upscale(run, picture, side, scratch, scratch.hyper, wanted.length);
+    team.meet();
+    const size = 16 * picture.grid[0] * picture.grid[1];
+    const first = team.number === 0 ? wanted : [];
+    return {
+      ious: wanted.map((number) => ious[number]!),
+      masks: first.map((_, place) => values.slice(scratch.masks / 4 + place * size, scratch.masks / 4 + (place + 1) * size)),
+    };
+  }
+
+  /** With a view of all of the memory, which may have grown. */
+  private fresh(): Run {
+    const { run, thread } = this;
+    if (run.values.buffer !== thread.memory.buffer) run.values = new Float32Array(thread.memory.buffer);
+    return run;
+  }
+}
+
+function grow(memory: WebAssembly.Memory, bytes: number): void {
+  const pages = Math.ceil((bytes - memory.buffer.byteLength) / PAGE);
+  if (pages > 0) memory.grow(pages);
+}
