@@ -2,8 +2,8 @@
 
     python -m benchmarks.browser_click --out docs/results/browser
 
-A real browser (web/bench) gets real pointer events. Both sides have the same embedding, runtime, threads and painting;
-they take turns on each point, and each time runs from the event's own time stamp: to the answer, to the drawn canvas,
+A real browser (web/bench) gets real pointer events. The plain side is run by onnxruntime-web. Both sides have the same
+embedding, threads and painting; they take turns on each point, and each time runs from the event's own time stamp: to the answer, to the drawn canvas,
 and to the end of the next frame. The plain side is spared the enlarging of its masks. Their masks must agree, or
 nothing is written. Needs Node, web/node_modules (`npm ci` in web) and Chromium.
 """
@@ -20,9 +20,9 @@ import numpy as np
 
 import opensam
 from benchmarks import report
+from opensam.export.browser import browser_decoder
 from opensam.export.decoder import export_decoder
 
-PARTS = ("decoder_image", "decoder_prompt", "decoder_plain")
 SIDES = ("opensam", "plain", "opensam with mask", "plain with mask")
 FIGURES = ("decoded", "drawn", "frame")
 SIZE = (720, 1080)  # of the picture on the page
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     figures = summary(measured["rounds"])
     content = report.conditions("cpu", options.seed, "onnx", "onnxscript") | {
         "node": subprocess.run(["node", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip(),
-        "onnxruntime-web": json.loads(Path("web/package.json").read_text())["dependencies"]["onnxruntime-web"],
+        "onnxruntime-web": json.loads(Path("web/package.json").read_text())["devDependencies"]["onnxruntime-web"],
         "size": SIZE,
         "figures": figures,
         **measured,
@@ -70,7 +70,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def prepare(folder: Path, options: argparse.Namespace) -> None:
-    """Graphs, the embedding of a picture, and where to click: what web/bench/run.mjs reads."""
+    """Weights and graph, the embedding of a picture, and where to click: what web/bench/run.mjs reads."""
     from PIL import Image
     from skimage import data
 
@@ -84,7 +84,9 @@ def prepare(folder: Path, options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     points = rng.integers((20, 20), (SIZE[1] - 20, SIZE[0] - 20), (options.clicks, 2))
     (folder / "points.json").write_text(json.dumps(points.tolist()))
-    export_decoder(sam.float().cpu().eval(), folder, PARTS)
+    sam = sam.float().cpu().eval()
+    (folder / "decoder.safetensors").write_bytes(browser_decoder(sam))
+    export_decoder(sam, folder, ["decoder_plain"])
 
 
 def check(rounds: list[dict[str, Any]]) -> None:

@@ -19,7 +19,6 @@ WEB = ROOT / "web"
 INSTALLED = WEB / "node_modules" / ".package-lock.json"  # npm writes it last
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START = 60.0  # seconds that the server may take until it answers
-DECODER = 400.0  # seconds that making the decoder for browsers may take; it lets everything else go first
 
 Handlers = Mapping[str, Callable[[Any], object]]
 
@@ -115,14 +114,6 @@ class Annotator:
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < until, f"no answer in {START:.0f} s: {self.log.read_text()}"
             time.sleep(0.1)
-
-    def wait_for_decoder(self) -> None:
-        """Until pages that open need not ask the server for masks."""
-        until = time.monotonic() + DECODER
-        while not (decoder := self.get("/v1/models")["decoder"])["ready"]:
-            assert decoder["state"] != "failed", self.log.read_text()
-            assert time.monotonic() < until, f"no decoder in {DECODER:.0f} s: {self.log.read_text()}"
-            time.sleep(0.2)
 
     def kill(self) -> None:
         """End it as a crash or a power cut does."""

@@ -35,7 +35,6 @@ def annotator(drawings, tmp_path_factory):
     for name, drawing in drawings.items():
         save(drawing, folder / (f"{name}.jpg" if name == "turned" else f"{name}.png"), turned=name == "turned")
     one = Annotator(folder, folder.parent / "home", folder.parent / "server.log")
-    one.wait_for_decoder()
     yield one
     assert one.stop() in (0, 130)
     assert "Traceback" not in one.log.read_text()

@@ -37,7 +37,7 @@ async function start(): Promise<void> {
   const info = (await (await fetch("/info.json")).json()) as EmbeddingInfo & { shape: number[] };
   const data = await (await fetch("/embedding.bin")).arrayBuffer();
   const server = {
-    models: async () => ({ decoder: { ready: true, image: "/decoder_image.onnx", prompt: "/decoder_prompt.onnx" } }),
+    models: async () => ({ decoder: { url: "/decoder.safetensors" } }),
     embedding: async () => ({ data, shape: info.shape }),
     predict: () => Promise.reject(new Error("The benchmark has no server.")),
   } as unknown as Api;

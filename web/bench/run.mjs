@@ -3,13 +3,14 @@
  *
  *     node run.mjs FOLDER CLICKS CHROMIUM
  *
- * FOLDER has info.json, embedding.bin, decoder_*.onnx and points.json; results go to standard output as JSON.
+ * FOLDER has info.json, embedding.bin, decoder.safetensors, decoder_plain.onnx and points.json; results go to standard output as JSON.
  */
 import { createReadStream, existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { chromium } from "playwright-core";
 import { build } from "vite";
+import { kernels } from "../kernels/build.mjs";
 
 const [folder, clicks, executablePath] = [process.argv[2], Number(process.argv[3]), process.argv[4]];
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
@@ -20,6 +21,7 @@ await build({
   root: import.meta.dirname,
   configFile: false,
   logLevel: "error",
+  plugins: [kernels()],
   build: { outDir: join(folder, "page"), assetsInlineLimit: 0, target: "es2022" },
   worker: { format: "es" },
 });

@@ -172,7 +172,7 @@ export async function startMock(folder, scenario) {
   });
   const answers = {
     "GET /v1/project": () => ({ name: "holiday photos", labels_version: 1, images: scenario.images, annotations: 0, read_only: false }),
-    "GET /v1/models": () => ({ default: "opensam_tiny", models: [], decoder: { ready: false, image: "", prompt: "" } }),
+    "GET /v1/models": () => ({ default: "opensam_tiny", models: [], decoder: { url: "/v1/decoder.safetensors" } }),
     "GET /v1/labels": () => ({ version: 1, labels: scenario.labels === 0 ? [] : LABELS }),
     "PUT /v1/labels": (_id, body) => ({ version: 2, labels: body.labels }),
     "GET /v1/images": (_id, _body, query) => {

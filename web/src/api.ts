@@ -13,7 +13,7 @@ export interface ProjectInfo {
 export interface ModelsInfo {
   default: string;
   models: { name: string; image_size: number; description: string; license: string }[];
-  decoder: { ready: boolean; image: string; prompt: string };
+  decoder: { url: string };
 }
 
 export interface ImagePage {

@@ -1,5 +1,4 @@
-/** Arithmetic around the decoder's graphs: prompts to their inputs, outputs to candidates. */
-import type { Answer } from "./decoder_messages";
+/** Arithmetic around the decoder: prompts to its inputs, masks to the whole square and back. */
 import { MASK_STRIDE, EMBEDDING_STRIDE, type Resize } from "./resize";
 import type { LowRes, Prompt } from "./segmenter";
 
@@ -19,47 +18,6 @@ export function pointsOf({ points, box }: Prompt, resize: Resize): { coords: Flo
 /** Whether a prompt may mean several things, as `Predictor` decides it: a single point or a single box. */
 export function isAmbiguous({ points, box, maskInput }: Prompt): boolean {
   return !maskInput && points.length + (box ? 1 : 0) === 1;
-}
-
-/** The numbers of the cells that a picture covers, in a square of `side` x `side` cells. */
-export function cellsOf([rows, columns]: [number, number], side: number): BigInt64Array {
-  const cells = new BigInt64Array(rows * columns);
-  for (let at = 0; at < cells.length; at++) cells[at] = BigInt(Math.floor(at / columns) * side + (at % columns));
-  return cells;
-}
-
-/**
- * The wanted candidates, the best first.
- *
- * @param cellMasks (4, 4, 4, rows * columns): the single mask and three candidates; y and x in each cell; cells
- */
-export function candidatesOf(
-  cellMasks: Float32Array,
-  ious: ArrayLike<number>,
-  grid: [number, number],
-  several: boolean,
-): Answer {
-  const wanted = several ? [1, 2, 3].sort((one, other) => ious[other]! - ious[one]!) : [0];
-  return {
-    ious: wanted.map((number) => ious[number]!),
-    masks: wanted.map((number) => inPixelOrder(cellMasks, number, grid)),
-  };
-}
-
-function inPixelOrder(cellMasks: Float32Array, number: number, [rows, columns]: [number, number]): Float32Array<ArrayBuffer> {
-  const cells = rows * columns;
-  const width = CELL * columns;
-  const mask = new Float32Array(CELL * CELL * cells);
-  for (let y = 0; y < CELL; y++) {
-    for (let x = 0; x < CELL; x++) {
-      let from = (number * CELL * CELL + y * CELL + x) * cells;
-      for (let row = 0; row < rows; row++) {
-        let to = (CELL * row + y) * width + x;
-        for (let column = 0; column < columns; column++, to += CELL) mask[to] = cellMasks[from++]!;
-      }
-    }
-  }
-  return mask;
 }
 
 /** How little a mask changes with its threshold: the IoU of the masks at logits of +1 and -1, as `masks.stability_score`. */

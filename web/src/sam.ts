@@ -1,10 +1,10 @@
 /**
  * The model as the app asks it: the decoder in a worker of this page, or the server where that cannot be.
  *
- * The server's answers bridge the time until its files of the decoder are made and loaded.
+ * The server's answers bridge the time until the decoder is loaded.
  */
 import type { Api } from "./api";
-import type { FromWorker, Question, ToWorker } from "./decoder_messages";
+import type { FromWorker, Question, ToWorker } from "./decoder/messages";
 import * as decoding from "./decoding";
 import { EMBEDDING_STRIDE, Resize } from "./resize";
 import type { Candidate, Prediction, Prompt, Segmenter } from "./segmenter";
@@ -16,7 +16,6 @@ type Server = Pick<Api, "models" | "embedding" | "predict">;
 
 /** More help little: a click is many short steps. */
 const MOST_THREADS = 4;
-const RETRY_MS = 2000;
 
 interface Waiting {
   prompt: Prompt;
@@ -40,10 +39,10 @@ export class SamSession implements Segmenter {
 
   private constructor(private readonly server: Server) {}
 
-  /** Ready at once; `backend` tells who answers. */
+  /** Ready when `backend` tells who answers. */
   static async create(server: Server): Promise<SamSession> {
     const session = new SamSession(server);
-    if (!(await session.load())) void session.loadLater();
+    await session.load();
     return session;
   }
 
@@ -93,7 +92,6 @@ export class SamSession implements Segmenter {
     const question: Question = {
       ...decoding.pointsOf(prompt, resize),
       picture: info.id,
-      grid: resize.gridSize,
       several: decoding.isAmbiguous(prompt),
       ...(prompt.maskInput && { mask: decoding.overSquare(prompt.maskInput, side) }),
     };
@@ -126,39 +124,26 @@ export class SamSession implements Segmenter {
     });
   }
 
-  /** Loads the decoder. False: the server has not made it yet. */
-  private async load(): Promise<boolean> {
+  private async load(): Promise<void> {
     try {
       const { decoder } = await this.server.models();
-      if (!decoder.ready) {
-        this.backend.set("server");
-        return false;
-      }
-      const [image, prompt] = await Promise.all([decoder.image, decoder.prompt].map(fetched));
-      const worker = await DecoderWorker.open(image!, prompt!);
+      const worker = await DecoderWorker.open(await fetched(decoder.url));
       if (this.closed) worker.close();
       else this.worker = worker;
       if (this.image) await this.bring(this.image.info);
       this.backend.set("wasm");
     } catch {
-      // No WebAssembly, no memory, no files: the server answers all there is to answer.
+      // No WebAssembly, no memory, no weights: the server answers all there is to answer.
       this.backend.set("server");
     }
-    return true;
-  }
-
-  private async loadLater(): Promise<void> {
-    do await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-    while (!this.closed && !(await this.load()));
   }
 
   /** Sees to it that the worker holds an image. */
   private async bring(info: EmbeddingInfo): Promise<void> {
     if (!this.worker) return;
-    const known = this.held.has(info.id);
-    const { data, shape } = known ? { data: null, shape: [] } : await this.server.embedding(info.id, "float16");
+    const data = this.held.has(info.id) ? null : (await this.server.embedding(info.id, "float16")).data;
     const values = data && decoding.fromFloat16(new Uint16Array(data));
-    const held = await this.worker.hold(info.id, values, shape);
+    const held = await this.worker.hold(info.id, values, new Resize(info.original_size, info.image_size).gridSize);
     this.held.clear();
     for (const id of held) this.held.add(id);
   }
@@ -166,7 +151,7 @@ export class SamSession implements Segmenter {
 
 /** Messages to the worker and their answers. */
 class DecoderWorker {
-  private readonly worker = new Worker(new URL("./decoder.worker.ts", import.meta.url), { type: "module" });
+  private readonly worker = new Worker(new URL("./decoder/decoder.worker.ts", import.meta.url), { type: "module" });
   private readonly pending = new Map<number, { resolve: (answer: FromWorker) => void; reject: (reason: Error) => void }>();
   private count = 0;
 
@@ -180,11 +165,11 @@ class DecoderWorker {
     this.worker.onerror = (): void => this.fail("The decoder in the browser has stopped; reload the page.");
   }
 
-  static async open(image: ArrayBuffer, prompt: ArrayBuffer): Promise<DecoderWorker> {
+  static async open(weights: ArrayBuffer): Promise<DecoderWorker> {
     const decoder = new DecoderWorker();
     const threads = crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, MOST_THREADS) : 1;
     try {
-      await decoder.send({ kind: "open", number: 0, image, prompt, threads }, [image, prompt]);
+      await decoder.send({ kind: "open", number: 0, weights, threads }, [weights]);
     } catch (error) {
       decoder.close();
       throw error;
@@ -192,8 +177,8 @@ class DecoderWorker {
     return decoder;
   }
 
-  async hold(id: string, values: Float32Array | null, shape: number[]): Promise<string[]> {
-    const answer = await this.send({ kind: "picture", number: 0, id, shape, ...(values && { embeddings: values }) });
+  async hold(id: string, values: Float32Array | null, grid: [number, number]): Promise<string[]> {
+    const answer = await this.send({ kind: "picture", number: 0, id, grid, ...(values && { embeddings: values }) });
     return "held" in answer ? answer.held : [];
   }
 

@@ -26,29 +26,6 @@ describe("prompts", () => {
   });
 });
 
-describe("cells", () => {
-  it("of a picture are numbered over the whole square", () => {
-    expect([...decoding.cellsOf([2, 3], 4)].map(Number)).toEqual([0, 1, 2, 4, 5, 6]);
-  });
-
-  it("become candidates in pixel order, the highest predicted IoU first", () => {
-    // Each logit says where it belongs: candidate, row, column.
-    const [rows, columns] = [2, 3];
-    const cellMasks = new Float32Array(4 * 16 * rows * columns);
-    for (let candidate = 0, at = 0; candidate < 4; candidate++)
-      for (let y = 0; y < 4; y++)
-        for (let x = 0; x < 4; x++)
-          for (let row = 0; row < rows; row++)
-            for (let column = 0; column < columns; column++)
-              cellMasks[at++] = 10000 * candidate + 100 * (4 * row + y) + 4 * column + x;
-    const { ious, masks } = decoding.candidatesOf(cellMasks, [0.9, 0.1, 0.7, 0.5], [rows, columns], true);
-    expect(ious).toEqual([0.7, 0.5, 0.1]);
-    const expected = Array.from({ length: 8 * 12 }, (_, at) => 20000 + 100 * Math.floor(at / 12) + (at % 12));
-    expect([...masks[0]!]).toEqual(expected);
-    expect(decoding.candidatesOf(cellMasks, [0.9, 0.1, 0.7, 0.5], [rows, columns], false).ious).toEqual([0.9]);
-  });
-});
-
 describe("logits", () => {
   it("are stable where few lie near zero", () => {
     expect(decoding.stabilityScore(Float32Array.of(2, 2, 0.5, -0.5, -2))).toBe(0.5);

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import type { FromWorker, ToWorker } from "../src/decoder_messages";
+import type { FromWorker, ToWorker } from "../src/decoder/messages";
 import { toBase64, toFloat16 } from "../src/decoding";
 import { Cancelled, SamSession } from "../src/sam";
 
@@ -20,30 +20,29 @@ class FakeWorker {
     if (FakeWorker.broken) return answer({ number, problem: "no WebAssembly" });
     if (message.kind === "picture") FakeWorker.held = [...FakeWorker.held.filter((id) => id !== message.id), message.id].slice(-2);
     if (message.kind !== "ask") return answer({ number, held: FakeWorker.held });
-    const [rows, columns] = message.question.grid;
-    const masks = [new Float32Array(16 * rows * columns)];
+    const masks = [new Float32Array(16 * 2 * 4)];
     FakeWorker.asked.push(() => answer({ number, answer: { ious: [1.25], masks } }));
   }
 
   terminate(): void {}
 }
 
-function server(ready: () => boolean) {
+function server() {
   const mask = toBase64(new Uint8Array(toFloat16(new Float32Array(256).fill(2)).buffer));
   return {
-    models: vi.fn(async () => ({ default: "m", models: [], decoder: { ready: ready(), image: "i", prompt: "p" } })),
+    models: vi.fn(async () => ({ default: "m", models: [], decoder: { url: "d" } })),
     embedding: vi.fn(async () => ({ data: new ArrayBuffer(8), shape: [1, 1, 2, 2] })),
     predict: vi.fn(async () => ({ masks: [{ predicted_iou: 0.5, stability_score: 0.25, low_res_mask: mask }] })),
   };
 }
 
-async function open(ready: () => boolean, broken = false) {
+async function open(broken = false) {
   [FakeWorker.asked, FakeWorker.held, FakeWorker.broken] = [[], [], broken];
   vi.stubGlobal("Worker", FakeWorker);
   vi.stubGlobal("crossOriginIsolated", true);
   vi.stubGlobal("navigator", { hardwareConcurrency: 2 });
   vi.stubGlobal("fetch", async () => new Response(new ArrayBuffer(4)));
-  const api = server(ready);
+  const api = server();
   return { api, session: await SamSession.create(api) };
 }
 
@@ -54,7 +53,7 @@ afterEach(() => {
 
 describe("SamSession", () => {
   it("answers in the browser, over the cells that the picture covers", async () => {
-    const { session } = await open(() => true);
+    const { session } = await open();
     await session.setImage(INFO);
     const prediction = session.predict(POINT);
     await vi.waitFor(() => expect(FakeWorker.asked.length).toBe(1));
@@ -65,7 +64,7 @@ describe("SamSession", () => {
   });
 
   it("cancels the older of two prompts that wait, never the one that is being answered", async () => {
-    const { session } = await open(() => true);
+    const { session } = await open();
     await session.setImage(INFO);
     const answers = [session.predict(POINT), session.predict(POINT), session.predict(POINT)];
     await expect(answers[1]).rejects.toBeInstanceOf(Cancelled);
@@ -78,13 +77,13 @@ describe("SamSession", () => {
   });
 
   it("fetches the embedding of an image again only when the worker has let it go", async () => {
-    const { api, session } = await open(() => true);
+    const { api, session } = await open();
     for (const id of ["a", "b", "a", "c", "b"]) await session.setImage({ ...INFO, id });
     expect(api.embedding.mock.calls.map(([id]: unknown[]) => id)).toEqual(["a", "b", "c", "b"]);
   });
 
   it("asks the server where the decoder cannot start", async () => {
-    const { api, session } = await open(() => true, true);
+    const { api, session } = await open(true);
     await session.setImage(INFO);
     const { candidates } = await session.predict({ ...POINT, box: [0, 0, 5, 5] });
     expect(session.backend.value).toBe("server");
@@ -95,19 +94,8 @@ describe("SamSession", () => {
     ]);
   });
 
-  it("asks the server until its decoder is made, and then no longer", async () => {
-    vi.useFakeTimers();
-    let ready = false;
-    const { session } = await open(() => ready);
-    await session.setImage(INFO);
-    expect((await session.predict(POINT)).candidates[0]!.predictedIou).toBe(0.5);
-    ready = true;
-    await vi.advanceTimersByTimeAsync(2500);
-    expect([session.backend.value, FakeWorker.held]).toEqual(["wasm", ["a"]]);
-  });
-
   it("answers nothing before an image is open", async () => {
-    const { session } = await open(() => true);
+    const { session } = await open();
     await expect(session.predict(POINT)).rejects.toThrow("No image is open.");
   });
 });
