@@ -30,8 +30,8 @@ def browser_decoder(sam: Sam) -> bytes:
         prompt_encoder.*, mask_decoder.*   as in `Sam.state_dict()`
         fold.*                             the matrices of `models.image_side.fold`
         fold.mask_outs                     (layers, 17, C), what a mask adds to image tokens, in the terms of each layer
-        fold.mask_matrix                   (layers, 17, C), from image tokens to the products of mask_outs and what they are
-                                           in the layer, centred
+        fold.mask_matrix                   (layers, 17, C), from image tokens to the products of mask_outs with what the
+                                           tokens are in that layer, centred
 
     Args:
         sam: of any type, on any device; nothing of its image encoder is in the file.
