@@ -150,7 +150,6 @@ def load(seconds: float, clients: int, home: Path) -> dict[str, Any]:
     """Part one."""
     tally, memory = Tally(), []
     with started("serve", "--log-format", "json", home=home) as (process, port):
-        wait_for_decoder(port)
         ask(port, "POST", "/v1/embed", picture(0), "image/jpeg")
         begun = time.monotonic()
         until = begun + seconds
@@ -170,12 +169,6 @@ def load(seconds: float, clients: int, home: Path) -> dict[str, Any]:
         "requests_per_second": {kind: len(times) / elapsed for kind, times in sorted(tally.times.items())},
         "resident_mib": memory,
     }
-
-
-def wait_for_decoder(port: int) -> None:
-    """Until the first start is over: it makes the decoder for browsers on the side."""
-    while ask(port, "GET", "/v1/models")[1]["decoder"]["state"] == "making":
-        time.sleep(1)
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:

@@ -37,9 +37,7 @@ def png(seed: int = 0, size: tuple[int, int] = (60, 80)) -> bytes:
 
 
 def make_app(**settings: object) -> FastAPI:
-    app = create_app(small_predictor(), ServeConfig.of(settings))
-    app.state.service.decoder.state = "failed"  # making it takes long, and has a test of its own
-    return app
+    return create_app(small_predictor(), ServeConfig.of(settings))
 
 
 def client_of(app: FastAPI, **arguments: object) -> TestClient:

@@ -207,10 +207,6 @@ def test_wrong_settings_of_generate_are_refused(client: TestClient, config: str)
 def test_models_tell_what_answers(client: TestClient) -> None:
     found = client.get("/v1/models").json()
     assert found["models"][0]["image_size"] == 256
-    assert found["decoder"]["ready"] is False
-    answer = client.get(found["decoder"]["image"])
-    assert answer.status_code == 503
-    assert "/v1/predict" in answer.json()["detail"]
 
 
 def test_metrics_count_requests_by_route() -> None:

@@ -69,7 +69,7 @@ def serve(
     """Answer HTTP requests with a model: embed, predict, generate. /docs on the server shows how to ask.
 
     \b
-    Embeddings and the decoder for browsers are kept in the folder OPENSAM_HOME.
+    Embeddings are kept in the folder OPENSAM_HOME.
     """  # noqa: D301 -- \b is for typer
     from opensam.serve.run import listen
 

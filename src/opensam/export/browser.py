@@ -2,8 +2,7 @@
 
 It is that of `models.fast_decoder`, with one thing more. There each prompt with a mask is an image of its own. Here
 what a mask adds to the image tokens is 17 rows more: the 16 channels m that `mask_downscaling` has before its last
-convolution, and a one for the bias, times that convolution's columns. So a click with a mask costs little more than
-one without.
+convolution, and a one for the bias, times that convolution's columns. So a mask leaves all else of an image as it is.
 
 Letters: C channels.
 """
@@ -31,14 +30,13 @@ def browser_decoder(sam: Sam) -> bytes:
         prompt_encoder.*, mask_decoder.*   as in `Sam.state_dict()`
         fold.*                             the matrices of `models.image_side.fold`
         fold.mask_outs                     (layers, 17, C), what a mask adds to image tokens, in the terms of each layer
-        fold.mask_matrix                   (layers, 17, C), the same times the centred image tokens of the layer
+        fold.mask_matrix                   (layers, 17, C), from image tokens to the products of mask_outs with what the
+                                           tokens are in that layer, centred
 
     Args:
         sam: of any type, on any device; nothing of its image encoder is in the file.
     """
-    encoder, decoder = (
-        copy.deepcopy(part).to(torch.device("cpu"), torch.float32) for part in (sam.prompt_encoder, sam.mask_decoder)
-    )
+    encoder, decoder = copy.deepcopy(sam.prompt_encoder).cpu().float(), copy.deepcopy(sam.mask_decoder).cpu().float()
     transformer = decoder.transformer
     parts: dict[str, dict[str, Tensor]] = {
         "prompt_encoder": encoder.state_dict(),

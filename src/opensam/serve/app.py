@@ -40,7 +40,6 @@ def create_app(predictor: Predictor, config: ServeConfig | None = None, project:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        service.start()
         try:
             yield
         finally:

@@ -29,9 +29,9 @@ def busy(sentence: str, seconds: float) -> HTTPException:
     return HTTPException(429, sentence, headers=_later(seconds))
 
 
-def unavailable(sentence: str, seconds: float | None = None) -> HTTPException:
-    """A 503, with when to come again where that helps."""
-    return HTTPException(503, sentence, headers=None if seconds is None else _later(seconds))
+def unavailable(sentence: str, seconds: float) -> HTTPException:
+    """A 503 that says when to come again."""
+    return HTTPException(503, sentence, headers=_later(seconds))
 
 
 def one_line(error: Exception) -> str:
@@ -52,7 +52,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         415: "Not a picture",
         422: "Read, but not possible",
         429: "Too much at once; Retry-After says when to come again",
-        503: "Not yet; Retry-After says when to come again",
+        503: "Not at the moment; Retry-After, where there is one, says when to come again",
     }
     return {status: {"model": Problem, "description": words[status]} for status in statuses}
 

@@ -4,20 +4,22 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
 from opensam.models import zoo
 from opensam.predictor import ImageEmbedding
 from opensam.records import ImageInfo
-from opensam.serve.errors import one_line, responses, unavailable
+from opensam.serve.errors import one_line, responses
 from opensam.serve.pictures import PICTURE_BODY, LimitedRoute, check_picture, read_json_field, read_picture
 from opensam.serve.predictions import PredictAnswer, PredictRequest
 from opensam.serve.service import Service
 
 EmbeddingId = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
-SECONDS_TO_MAKE = 10
-"""After which to ask for the decoder again."""
+FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
+"""For OpenAPI: the answer is bytes."""
 
 
 class EmbeddingInfo(BaseModel):
@@ -59,12 +61,9 @@ class ModelInfo(BaseModel):
 
 
 class DecoderInfo(BaseModel):
-    """The decoder for browsers: whether it is there, and where."""
+    """Where the decoder for browsers is; the address changes with the model."""
 
-    ready: bool
-    state: str
-    image: str
-    prompt: str
+    url: str
 
 
 class Models(BaseModel):
@@ -113,7 +112,7 @@ async def metrics(request: Request) -> Response:
 async def models(request: Request) -> Models:
     """The model that answers, and its decoder for browsers."""
     service = service_of(request)
-    sam, decoder = service.predictor.sam, service.decoder
+    sam = service.predictor.sam
     known = {spec.name: spec for spec in zoo.list_models()}.get(sam.name)
     info = ModelInfo(
         name=sam.name,
@@ -121,30 +120,16 @@ async def models(request: Request) -> Models:
         description=known.description if known else "weights of your own",
         license=known.license if known else "unknown",
     )
-    urls = {part: f"/v1/decoder/{part}.onnx?v={decoder.key}" for part in ("image", "prompt")}
-    files = DecoderInfo(ready=decoder.state == "ready", state=decoder.state, **urls)
-    return Models(default=sam.name, models=[info], decoder=files)
+    decoder = DecoderInfo(url=f"/v1/decoder.safetensors?v={service.decoder.key}")
+    return Models(default=sam.name, models=[info], decoder=decoder)
 
 
-@router.get(
-    "/v1/decoder/{part}.onnx",
-    tags=["inference"],
-    response_class=FileResponse,
-    responses=responses(404, 422, 503),
-)
-async def decoder_file(
-    request: Request, part: Annotated[str, Path(pattern="^(image|prompt)$")], v: str = ""
-) -> Response:
-    """A part of the decoder as ONNX; the address in /v1/models changes with the model."""
+@router.get("/v1/decoder.safetensors", tags=["inference"], response_class=Response, responses=responses(422) | FILE)
+def decoder_file(request: Request, v: str = "") -> Response:
+    """The weights of the mask decoder, for programs that decode by themselves; /v1/models has the address to keep."""
     decoder = service_of(request).decoder
-    if decoder.state == "failed":
-        raise unavailable("the decoder for browsers could not be made; send prompts to /v1/predict instead")
-    if decoder.state == "making":
-        raise unavailable("the decoder for browsers is being made; try again in a moment", SECONDS_TO_MAKE)
-    if not decoder.path(part).is_file():
-        raise HTTPException(404, "the decoder for browsers has vanished from the disk; start the server again")
     keep = "public, max-age=31536000, immutable" if v == decoder.key else "no-cache"
-    return FileResponse(decoder.path(part), media_type="application/octet-stream", headers={"Cache-Control": keep})
+    return Response(decoder.content, media_type="application/octet-stream", headers={"Cache-Control": keep})
 
 
 @router.post(
@@ -164,8 +149,7 @@ async def embed(request: Request, priority: Annotated[str, Query(pattern="^(now|
     "/v1/embeddings/{embedding_id}",
     tags=["inference"],
     response_class=Response,
-    responses=responses(404, 422)
-    | {200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+    responses=responses(404, 422) | FILE,
 )
 async def embedding_bytes(
     request: Request, embedding_id: EmbeddingId, dtype: Annotated[str, Query(pattern="^float(16|32)$")] = "float32"

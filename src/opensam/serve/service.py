@@ -49,15 +49,11 @@ class Service:
         self.cache = EmbeddingCache(folder, config.memory_bytes, config.disk_bytes, self.metrics)
         self.encoder = Encoder(self._embed, self.cache, config.queue, config.encoders, self.metrics)
         self.generations = Generations(predictor, config)
-        self.decoder = BrowserDecoder(predictor.sam, config.cache)
+        self.decoder = BrowserDecoder(predictor.sam)
         self._pool = ThreadPoolExecutor(config.predictors, "predict", initializer=threads.one_for_this)
         self._predicting = 0
         self._closing = threading.Event()
         self._describe()
-
-    def start(self) -> None:
-        """What a server begins with."""
-        self.decoder.start()
 
     def begin_shutdown(self) -> None:
         """Take no new work, and end what would take long; from any thread."""
@@ -70,7 +66,6 @@ class Service:
         self.encoder.close()
         self.generations.join()
         self._pool.shutdown(cancel_futures=True)
-        self.decoder.close()
 
     async def embed(self, content: bytes, later: bool = False) -> tuple[str, ImageEmbedding]:
         """The embedding of an uploaded picture, and its id.

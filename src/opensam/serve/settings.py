@@ -28,8 +28,7 @@ class ServeConfig(Config):
         generate_queue: automatic segmentations that may wait for the one that runs.
         memory_bytes: of embeddings in memory (4 MiB each at 1024).
         disk_bytes: of embeddings in the cache folder.
-        cache: the folder of embeddings and of the decoder for browsers; None: embeddings stay in memory, and the
-            decoder goes to a temporary folder.
+        cache: the folder of embeddings; None: they stay in memory.
         token: what every request must carry; None: nothing.
         hosts: names in addition to those of this machine that a request may be addressed to. Empty together with a
             token: any.
