@@ -5,12 +5,15 @@ import { ROW, madd } from "./lanes";
 export function product(c: usize, cs: usize, a: usize, as_: usize, b: usize, m: i32, k: i32): void {
   while (m > 0) {
     let rows: i32;
-    if (m >= 6 && m !== 8) {
+    if (m > 8 || m === 6) {
       rows = 6;
       six(c, cs, a, as_, b, k);
-    } else if (m >= 4) {
+    } else if (m > 3) {
       rows = 4;
       four(c, cs, a, as_, b, k);
+    } else if (m === 3) {
+      rows = 3;
+      three(c, cs, a, as_, b, k);
     } else {
       rows = 1;
       one(c, a, b, k);
@@ -21,7 +24,24 @@ export function product(c: usize, cs: usize, a: usize, as_: usize, b: usize, m: 
   }
 }
 
-/** 6 rows of C at once, 8 columns at a time: all sums stay in registers. */
+/** A product for each head: m rows of C after those of the head before, A and B so many bytes further. */
+export function productOfHeads(
+  c: usize,
+  cs: usize,
+  a: usize,
+  as_: usize,
+  ahead: usize,
+  b: usize,
+  bhead: usize,
+  heads: i32,
+  m: i32,
+  k: i32,
+): void {
+  for (; heads > 0; heads--, c += <usize>m * cs, a += ahead, b += bhead) product(c, cs, a, as_, b, m, k);
+}
+
+// Six, four or three rows of C at once, 8 columns at a time: all sums stay in registers.
+
 function six(c: usize, cs: usize, a: usize, as_: usize, b: usize, k: i32): void {
   for (let column: usize = 0; column < ROW; column += 32) {
     const c0 = c + column;
@@ -153,7 +173,6 @@ function six(c: usize, cs: usize, a: usize, as_: usize, b: usize, k: i32): void 
   }
 }
 
-/** 4 rows of C at once, 8 columns at a time: all sums stay in registers. */
 function four(c: usize, cs: usize, a: usize, as_: usize, b: usize, k: i32): void {
   for (let column: usize = 0; column < ROW; column += 32) {
     const c0 = c + column;
@@ -247,6 +266,80 @@ function four(c: usize, cs: usize, a: usize, as_: usize, b: usize, k: i32): void
   }
 }
 
+function three(c: usize, cs: usize, a: usize, as_: usize, b: usize, k: i32): void {
+  for (let column: usize = 0; column < ROW; column += 32) {
+    const c0 = c + column;
+    const c1 = c0 + cs;
+    const c2 = c1 + cs;
+    let a0 = a;
+    let a1 = a0 + as_;
+    let a2 = a1 + as_;
+    let at = b + column;
+    let x0 = v128.load(c0);
+    let y0 = v128.load(c0, 16);
+    let x1 = v128.load(c1);
+    let y1 = v128.load(c1, 16);
+    let x2 = v128.load(c2);
+    let y2 = v128.load(c2, 16);
+    for (let left = k; left > 0; left -= 4) {
+      let p = v128.load(at);
+      let q = v128.load(at, 16);
+      let s = v128.load32_splat(a0);
+      x0 = madd(s, p, x0);
+      y0 = madd(s, q, y0);
+      s = v128.load32_splat(a1);
+      x1 = madd(s, p, x1);
+      y1 = madd(s, q, y1);
+      s = v128.load32_splat(a2);
+      x2 = madd(s, p, x2);
+      y2 = madd(s, q, y2);
+      p = v128.load(at, 256);
+      q = v128.load(at, 272);
+      s = v128.load32_splat(a0, 4);
+      x0 = madd(s, p, x0);
+      y0 = madd(s, q, y0);
+      s = v128.load32_splat(a1, 4);
+      x1 = madd(s, p, x1);
+      y1 = madd(s, q, y1);
+      s = v128.load32_splat(a2, 4);
+      x2 = madd(s, p, x2);
+      y2 = madd(s, q, y2);
+      p = v128.load(at, 512);
+      q = v128.load(at, 528);
+      s = v128.load32_splat(a0, 8);
+      x0 = madd(s, p, x0);
+      y0 = madd(s, q, y0);
+      s = v128.load32_splat(a1, 8);
+      x1 = madd(s, p, x1);
+      y1 = madd(s, q, y1);
+      s = v128.load32_splat(a2, 8);
+      x2 = madd(s, p, x2);
+      y2 = madd(s, q, y2);
+      p = v128.load(at, 768);
+      q = v128.load(at, 784);
+      s = v128.load32_splat(a0, 12);
+      x0 = madd(s, p, x0);
+      y0 = madd(s, q, y0);
+      s = v128.load32_splat(a1, 12);
+      x1 = madd(s, p, x1);
+      y1 = madd(s, q, y1);
+      s = v128.load32_splat(a2, 12);
+      x2 = madd(s, p, x2);
+      y2 = madd(s, q, y2);
+      at += 4 * ROW;
+      a0 += 16;
+      a1 += 16;
+      a2 += 16;
+    }
+    v128.store(c0, x0);
+    v128.store(c0, y0, 16);
+    v128.store(c1, x1);
+    v128.store(c1, y1, 16);
+    v128.store(c2, x2);
+    v128.store(c2, y2, 16);
+  }
+}
+
 /** One row of C, 32 columns at a time. */
 function one(c: usize, a: usize, b: usize, k: i32): void {
   for (let column: usize = 0; column < ROW; column += 128) {
@@ -301,6 +394,21 @@ export function correlate(lanes: usize, a: usize, as_: usize, b: usize, m: i32, 
     lanes += ls;
     a += as_;
   }
+}
+
+/** The same for each head: lanes (heads x m x n), A and B so many bytes further. */
+export function correlateOfHeads(
+  lanes: usize,
+  a: usize,
+  as_: usize,
+  ahead: usize,
+  b: usize,
+  bhead: usize,
+  heads: i32,
+  m: i32,
+  n: i32,
+): void {
+  for (; heads > 0; heads--, lanes += <usize>(m * n) << 4, a += ahead, b += bhead) correlate(lanes, a, as_, b, m, n);
 }
 
 function correlateFour(lanes: usize, ls: usize, a: usize, as_: usize, b: usize): void {

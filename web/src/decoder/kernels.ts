@@ -9,6 +9,29 @@ export const ROW = 4 * TILE;
 export interface Kernels {
   product(c: number, cs: number, a: number, as: number, b: number, m: number, k: number): void;
   correlate(lanes: number, a: number, as: number, b: number, m: number, n: number): void;
+  productOfHeads(
+    c: number,
+    cs: number,
+    a: number,
+    as: number,
+    ahead: number,
+    b: number,
+    bhead: number,
+    heads: number,
+    m: number,
+    k: number,
+  ): void;
+  correlateOfHeads(
+    lanes: number,
+    a: number,
+    as: number,
+    ahead: number,
+    b: number,
+    bhead: number,
+    heads: number,
+    m: number,
+    n: number,
+  ): void;
   sumLanes(to: number, lanes: number, count: number): void;
   scaleColumns(x: number, m: number, s: number): void;
   reciprocal(to: number, x: number): void;

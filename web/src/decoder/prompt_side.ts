@@ -93,10 +93,7 @@ export class PromptSide {
       kernels.powers(scores, many, scratch.largest, scratch.sums);
       if (level) kernels.scaleColumns(scores, many, this.scaleOf(tile));
       const image = picture.tiles + tile * picture.stride + at.values * ROW;
-      for (let head = 0; head < heads; head++) {
-        const lanes = scratch.valueLanes + head * m * depth * 16;
-        kernels.correlate(lanes, scores + head * m * ROW, ROW, image + head * depth * ROW, m, depth);
-      }
+      kernels.correlateOfHeads(scratch.valueLanes, scores, ROW, m * ROW, image, depth * ROW, heads, m, depth);
       if (columns) kernels.correlate(scratch.rowLanes, scores, ROW, this.rowsOf(tile), many, columns);
     });
     this.mergeReads(many, columns);
@@ -154,11 +151,9 @@ export class PromptSide {
     kernels.clear(scratch.through, (many * channels) / TILE);
     values.fill(0, scratch.rowLanes / 4, scratch.rowLanes / 4 + 4 * many * columns);
     for (let part = 0; part < channels / TILE; part++) {
-      for (let head = 0; head < heads; head++) {
-        const matrix = image.at + (part * image.rows + head * depth) * ROW;
-        const to = scratch.through + head * m * 4 * channels + part * ROW;
-        kernels.product(to, 4 * channels, scratch.projected + 4 * head * depth, 4 * width, matrix, m, depth);
-      }
+      const matrix = image.at + part * image.rows * ROW;
+      const to = scratch.through + part * ROW;
+      kernels.productOfHeads(to, 4 * channels, scratch.projected, 4 * width, 4 * depth, matrix, depth * ROW, heads, m, depth);
       kernels.correlate(scratch.rowLanes, scratch.through + part * ROW, 4 * channels, this.vectorsOf(part), many, columns);
     }
     kernels.sumLanes(scratch.matrix, scratch.rowLanes, many * columns);
@@ -171,18 +166,14 @@ export class PromptSide {
     const { heads, depth, width } = weights;
     const many = heads * m;
     const columns = padded(this.count);
-    const heads_ = (image: number): void => {
-      for (let head = 0; head < heads; head++) {
-        const a = scratch.projected + 4 * head * depth;
-        kernels.product(to + head * m * ROW, ROW, a, 4 * width, image + head * depth * ROW, m, depth);
-      }
-    };
+    const addScores = (image: number): void =>
+      kernels.productOfHeads(to, ROW, scratch.projected, 4 * width, 4 * depth, image, depth * ROW, heads, m, depth);
     kernels.clear(to, many);
-    heads_(picture.tiles + tile * picture.stride + row * ROW);
+    addScores(picture.tiles + tile * picture.stride + row * ROW);
     if (columns) kernels.product(to, ROW, scratch.matrix, 4 * columns, this.rowsOf(tile), many, columns);
     if (!this.level) return; // the first layer's rows of the picture have the code in them
     kernels.scaleColumns(to, many, this.scaleOf(tile));
-    heads_(this.codes + tile * weights.code.rows * ROW + code * width * ROW);
+    addScores(this.codes + tile * weights.code.rows * ROW + code * width * ROW);
   }
 
   /** Sums over all cells from those of each thread, which had a largest score of its own. */
@@ -238,11 +229,8 @@ export class PromptSide {
       kernels.clear(scratch.through, (many * channels) / TILE);
       for (let part = 0; part < channels / TILE; part++) {
         kernels.product(scratch.through + part * ROW, 4 * channels, scratch.matrix, 4 * columns, this.vectorsOf(part), many, columns);
-        for (let head = 0; head < heads; head++) {
-          const lanes = scratch.rowLanes + head * m * depth * 16;
-          const matrix = layer.imageValues.at + (part * width + head * depth) * ROW;
-          kernels.correlate(lanes, scratch.through + head * m * 4 * channels + part * ROW, 4 * channels, matrix, m, depth);
-        }
+        const [from, matrix] = [scratch.through + part * ROW, layer.imageValues.at + part * width * ROW];
+        kernels.correlateOfHeads(scratch.rowLanes, from, 4 * channels, m * 4 * channels, matrix, depth * ROW, heads, m, depth);
       }
       kernels.sumLanes(scratch.rowLanes, scratch.rowLanes, many * depth);
     }
@@ -279,10 +267,8 @@ export class PromptSide {
       const to = this.vectorsOf(part) + this.count * ROW;
       const matrix = outs.at + part * outs.rows * ROW;
       kernels.clear(to, added + 1);
-      for (let head = 0; head < heads; head++) {
-        const [row, source] = [head * (m - 1), tokens + 4 * head * (m - 1) * depth];
-        kernels.product(to + row * ROW, ROW, source, 4 * depth, matrix + head * (depth + 1) * ROW, m - 1, depth);
-      }
+      const [a, ahead, bhead] = [4 * depth, 4 * depth * (m - 1), (depth + 1) * ROW];
+      kernels.productOfHeads(to, ROW, tokens, a, ahead, matrix, bhead, heads, m - 1, depth);
       kernels.product(to + added * ROW, ROW, constant, 0, matrix, 1, outs.rows);
     }
     for (const [place, count] of [[tokens, added * depth], [constant, outs.rows]] as const) {
@@ -352,10 +338,8 @@ export class PromptSide {
     outs.forEach((row, layer) => {
       const { tokens, constant } = scratch.sources[layer]!;
       const to = products + (masked + layer * (heads * (m - 1) + 1)) * ROW;
-      for (let head = 0; head < heads; head++) {
-        const [at, source] = [to + head * (m - 1) * ROW, tokens + 4 * head * (m - 1) * depth];
-        kernels.product(at, ROW, source, 4 * depth, image + (row + head * (depth + 1)) * ROW, m - 1, depth);
-      }
+      const [a, ahead, bhead] = [4 * depth, 4 * depth * (m - 1), (depth + 1) * ROW];
+      kernels.productOfHeads(to, ROW, tokens, a, ahead, image + row * ROW, bhead, heads, m - 1, depth);
       kernels.product(to + heads * (m - 1) * ROW, ROW, constant, 0, image + row * ROW, 1, heads * (depth + 1));
     });
     const rows = this.rowsOf(tile);
