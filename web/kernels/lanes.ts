@@ -31,18 +31,21 @@ export function exp(x: v128): v128 {
   return i32x4.add(p, i32x4.shl(power, 23));
 }
 
-/** x times the share of the normal distribution below x, off by 1e-6 at most (Abramowitz and Stegun, 7.1.26). */
+/**
+ * x times the share of the normal distribution below x, off by 3e-6 at most. The share less a half is an odd function; up
+ * to 5 it is this quotient, fitted so that the largest error of the product is least, and beyond 5 it stays as it is.
+ */
 // @ts-ignore: decorator
 @inline
 export function gelu(x: v128): v128 {
-  const size = f32x4.abs(x);
-  const one = f32x4.splat(1);
-  const t = f32x4.div(one, madd(size, f32x4.splat(0.3275911 * 0.70710678118654752), one));
-  // Halved: what is missing from the whole of x is x times half of the tail.
-  let p = madd(f32x4.splat(1.061405429 / 2), t, f32x4.splat(-1.453152027 / 2));
-  p = madd(p, t, f32x4.splat(1.421413741 / 2));
-  p = madd(p, t, f32x4.splat(-0.284496736 / 2));
-  p = madd(p, t, f32x4.splat(0.254829592 / 2));
-  const tail = f32x4.mul(f32x4.mul(p, t), exp(f32x4.mul(f32x4.mul(x, x), f32x4.splat(-0.5))));
-  return f32x4.sub(f32x4.pmax(f32x4.splat(0), x), f32x4.mul(size, tail));
+  const inside = f32x4.pmax(f32x4.splat(-5), f32x4.pmin(f32x4.splat(5), x));
+  const z = f32x4.mul(inside, inside);
+  let p = madd(f32x4.splat(6.253641985687698e-5), z, f32x4.splat(0.004320434237067095));
+  p = madd(p, z, f32x4.splat(0.029378987259288267));
+  p = madd(p, z, f32x4.splat(0.39896614628485616));
+  let q = madd(f32x4.splat(3.8169322136973145e-6), z, f32x4.splat(0.0015058467205833672));
+  q = madd(q, z, f32x4.splat(0.025722049017441958));
+  q = madd(q, z, f32x4.splat(0.240491846470061));
+  q = madd(q, z, f32x4.splat(1));
+  return f32x4.mul(x, f32x4.add(f32x4.div(f32x4.mul(p, inside), q), f32x4.splat(0.5)));
 }

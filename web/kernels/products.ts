@@ -5,7 +5,10 @@ import { ROW, madd } from "./lanes";
 export function product(c: usize, cs: usize, a: usize, as_: usize, b: usize, m: i32, k: i32): void {
   while (m > 0) {
     let rows: i32;
-    if (m > 8 || m === 6) {
+    if (m === 7 || m > 12) {
+      rows = 7;
+      seven(c, cs, a, as_, b, k);
+    } else if (m > 8 || m === 6) {
       rows = 6;
       six(c, cs, a, as_, b, k);
     } else if (m > 3) {
@@ -40,7 +43,157 @@ export function productOfHeads(
   for (; heads > 0; heads--, c += <usize>m * cs, a += ahead, b += bhead) product(c, cs, a, as_, b, m, k);
 }
 
-// Six, four or three rows of C at once, 8 columns at a time: all sums stay in registers.
+// Seven, six, four or three rows of C at once, 8 columns at a time: all sums stay in registers.
+
+function seven(c: usize, cs: usize, a: usize, as_: usize, b: usize, k: i32): void {
+  for (let column: usize = 0; column < ROW; column += 32) {
+    const c0 = c + column;
+    const c1 = c0 + cs;
+    const c2 = c1 + cs;
+    const c3 = c2 + cs;
+    const c4 = c3 + cs;
+    const c5 = c4 + cs;
+    const c6 = c5 + cs;
+    let a0 = a;
+    let a1 = a0 + as_;
+    let a2 = a1 + as_;
+    let a3 = a2 + as_;
+    let a4 = a3 + as_;
+    let a5 = a4 + as_;
+    let a6 = a5 + as_;
+    let at = b + column;
+    let x0 = v128.load(c0);
+    let y0 = v128.load(c0, 16);
+    let x1 = v128.load(c1);
+    let y1 = v128.load(c1, 16);
+    let x2 = v128.load(c2);
+    let y2 = v128.load(c2, 16);
+    let x3 = v128.load(c3);
+    let y3 = v128.load(c3, 16);
+    let x4 = v128.load(c4);
+    let y4 = v128.load(c4, 16);
+    let x5 = v128.load(c5);
+    let y5 = v128.load(c5, 16);
+    let x6 = v128.load(c6);
+    let y6 = v128.load(c6, 16);
+    for (let left = k; left > 0; left -= 4) {
+      let p = v128.load(at);
+      let q = v128.load(at, 16);
+      let s = v128.load32_splat(a0);
+      x0 = madd(s, p, x0);
+      y0 = madd(s, q, y0);
+      s = v128.load32_splat(a1);
+      x1 = madd(s, p, x1);
+      y1 = madd(s, q, y1);
+      s = v128.load32_splat(a2);
+      x2 = madd(s, p, x2);
+      y2 = madd(s, q, y2);
+      s = v128.load32_splat(a3);
+      x3 = madd(s, p, x3);
+      y3 = madd(s, q, y3);
+      s = v128.load32_splat(a4);
+      x4 = madd(s, p, x4);
+      y4 = madd(s, q, y4);
+      s = v128.load32_splat(a5);
+      x5 = madd(s, p, x5);
+      y5 = madd(s, q, y5);
+      s = v128.load32_splat(a6);
+      x6 = madd(s, p, x6);
+      y6 = madd(s, q, y6);
+      p = v128.load(at, 256);
+      q = v128.load(at, 272);
+      s = v128.load32_splat(a0, 4);
+      x0 = madd(s, p, x0);
+      y0 = madd(s, q, y0);
+      s = v128.load32_splat(a1, 4);
+      x1 = madd(s, p, x1);
+      y1 = madd(s, q, y1);
+      s = v128.load32_splat(a2, 4);
+      x2 = madd(s, p, x2);
+      y2 = madd(s, q, y2);
+      s = v128.load32_splat(a3, 4);
+      x3 = madd(s, p, x3);
+      y3 = madd(s, q, y3);
+      s = v128.load32_splat(a4, 4);
+      x4 = madd(s, p, x4);
+      y4 = madd(s, q, y4);
+      s = v128.load32_splat(a5, 4);
+      x5 = madd(s, p, x5);
+      y5 = madd(s, q, y5);
+      s = v128.load32_splat(a6, 4);
+      x6 = madd(s, p, x6);
+      y6 = madd(s, q, y6);
+      p = v128.load(at, 512);
+      q = v128.load(at, 528);
+      s = v128.load32_splat(a0, 8);
+      x0 = madd(s, p, x0);
+      y0 = madd(s, q, y0);
+      s = v128.load32_splat(a1, 8);
+      x1 = madd(s, p, x1);
+      y1 = madd(s, q, y1);
+      s = v128.load32_splat(a2, 8);
+      x2 = madd(s, p, x2);
+      y2 = madd(s, q, y2);
+      s = v128.load32_splat(a3, 8);
+      x3 = madd(s, p, x3);
+      y3 = madd(s, q, y3);
+      s = v128.load32_splat(a4, 8);
+      x4 = madd(s, p, x4);
+      y4 = madd(s, q, y4);
+      s = v128.load32_splat(a5, 8);
+      x5 = madd(s, p, x5);
+      y5 = madd(s, q, y5);
+      s = v128.load32_splat(a6, 8);
+      x6 = madd(s, p, x6);
+      y6 = madd(s, q, y6);
+      p = v128.load(at, 768);
+      q = v128.load(at, 784);
+      s = v128.load32_splat(a0, 12);
+      x0 = madd(s, p, x0);
+      y0 = madd(s, q, y0);
+      s = v128.load32_splat(a1, 12);
+      x1 = madd(s, p, x1);
+      y1 = madd(s, q, y1);
+      s = v128.load32_splat(a2, 12);
+      x2 = madd(s, p, x2);
+      y2 = madd(s, q, y2);
+      s = v128.load32_splat(a3, 12);
+      x3 = madd(s, p, x3);
+      y3 = madd(s, q, y3);
+      s = v128.load32_splat(a4, 12);
+      x4 = madd(s, p, x4);
+      y4 = madd(s, q, y4);
+      s = v128.load32_splat(a5, 12);
+      x5 = madd(s, p, x5);
+      y5 = madd(s, q, y5);
+      s = v128.load32_splat(a6, 12);
+      x6 = madd(s, p, x6);
+      y6 = madd(s, q, y6);
+      at += 4 * ROW;
+      a0 += 16;
+      a1 += 16;
+      a2 += 16;
+      a3 += 16;
+      a4 += 16;
+      a5 += 16;
+      a6 += 16;
+    }
+    v128.store(c0, x0);
+    v128.store(c0, y0, 16);
+    v128.store(c1, x1);
+    v128.store(c1, y1, 16);
+    v128.store(c2, x2);
+    v128.store(c2, y2, 16);
+    v128.store(c3, x3);
+    v128.store(c3, y3, 16);
+    v128.store(c4, x4);
+    v128.store(c4, y4, 16);
+    v128.store(c5, x5);
+    v128.store(c5, y5, 16);
+    v128.store(c6, x6);
+    v128.store(c6, y6, 16);
+  }
+}
 
 function six(c: usize, cs: usize, a: usize, as_: usize, b: usize, k: i32): void {
   for (let column: usize = 0; column < ROW; column += 32) {

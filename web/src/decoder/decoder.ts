@@ -7,10 +7,10 @@ import type { Checkpoint, Header } from "./checkpoint";
 import { cellsOf, numberCells, pictureAt, projectPicture, projectPositions, type Picture } from "./image_side";
 import { linked, ROW, TILE } from "./kernels";
 import { PromptSide } from "./prompt_side";
-import { scratchOf } from "./scratch";
+import { scratchOf, type Scratch } from "./scratch";
 import { Arena, Store } from "./store";
 import { CONTROL_BYTES, Team } from "./team";
-import { add, attendToTokens, embed, feedForward, head, normRows, type Run } from "./tokens";
+import { add, attendToTokens, embed, feedForward, network, normRows, type Run } from "./tokens";
 import { upscale } from "./upscaling";
 import { weightsOf } from "./weights";
 
@@ -151,31 +151,40 @@ export class Decoder {
       feedForward(run, layer, queries, count, scratch.hidden, scratch.networks + 4 * number * team.size * count * channels);
       side.write(layer, queries, tokens);
     });
-    const outputs = 1 + masks; // what the points have become is of no use any more
+    // Only the outputs that are asked for read on: the predicted IoUs, and masks.
+    const wanted = several ? Array.from({ length: masks - 1 }, (_, number) => 1 + number) : [0];
+    [0, ...wanted.map((number) => 1 + number)].forEach((from, to) => {
+      for (const at of [queries, tokens]) {
+        values.copyWithin(at / 4 + to * channels, at / 4 + from * channels, at / 4 + (from + 1) * channels);
+      }
+    });
+    const outputs = 1 + wanted.length;
     add(values, sum, queries, tokens, outputs * channels);
     side.read(weights.final.read, sum, outputs, sum);
     add(values, queries, queries, sum, outputs * channels);
     normRows(run, weights.final.norm, queries, outputs, channels);
-    return this.masksOf(run, picture, side, scratch, several);
+    return this.answer(run, picture, side, scratch, wanted);
   }
 
-  private masksOf(run: Run, picture: Picture, side: PromptSide, scratch: ReturnType<typeof scratchOf>, several: boolean): Answer {
+  private answer(run: Run, picture: Picture, side: PromptSide, scratch: Scratch, wanted: number[]): Answer {
     const { values, weights, team } = run;
-    const { channels, masks } = weights;
-    const iou = head(run, weights.iouHead, scratch.queries, scratch.heads) / 4;
-    const ious = Array.from(values.subarray(iou, iou + masks));
-    const wanted = several ? [...ious.keys()].slice(1).sort((one, other) => ious[other]! - ious[one]!) : [0];
-    wanted.forEach((number, place) => {
-      const made = head(run, weights.hypernetworks[number]!, scratch.queries + 4 * (1 + number) * channels, scratch.heads);
-      values.copyWithin((scratch.hyper + place * ROW) / 4, made / 4, made / 4 + TILE);
+    const { channels, iouHead, hypernetworks, masks } = weights;
+    const head = network(run, iouHead, scratch.queries, scratch.heads) / 4;
+    const ious = values.slice(head, head + masks);
+    // The best first. Each thread has the same numbers and so the same order.
+    const order = [...wanted.keys()].sort((one, other) => ious[wanted[other]!]! - ious[wanted[one]!]!);
+    order.forEach((output, place) => {
+      const x = scratch.queries + 4 * (1 + output) * channels;
+      const made = network(run, hypernetworks[wanted[output]!]!, x, scratch.heads) / 4;
+      values.copyWithin((scratch.hyper + place * ROW) / 4, made, made + TILE);
     });
     upscale(run, picture, side, scratch, scratch.hyper, wanted.length);
     team.meet();
     const size = 16 * picture.grid[0] * picture.grid[1];
-    const first = team.number === 0 ? wanted : [];
+    const mine = team.number === 0 ? order : [];
     return {
-      ious: wanted.map((number) => ious[number]!),
-      masks: first.map((_, place) => values.slice(scratch.masks / 4 + place * size, scratch.masks / 4 + (place + 1) * size)),
+      ious: order.map((output) => ious[wanted[output]!]!),
+      masks: mine.map((_, place) => values.slice(scratch.masks / 4 + place * size, scratch.masks / 4 + (place + 1) * size)),
     };
   }
 

@@ -109,17 +109,17 @@ function variances({ values, weights }: Run, tokens: number, tile: number, scrat
   x.set(values.subarray(tokens / 4, tokens / 4 + channels * TILE));
   rowsOf(weights).layers.forEach(({ variance }, number) => {
     const means = new Float64Array(TILE);
-    x.forEach((value, at) => (means[at % TILE]! += value / channels));
-    const to = tile / 4 + variance * TILE;
-    values.fill(0, to, to + TILE);
-    for (let channel = 0; channel < channels; channel++) {
+    const sums = new Float64Array(TILE);
+    for (let at = 0; at < x.length; at++) means[at % TILE]! += x[at]! / channels;
+    for (let channel = 0, at = 0; channel < channels; channel++) {
       const weight = values[layers[number]!.write.norm.weight / 4 + channel]!;
-      for (let column = 0; column < TILE; column++) {
-        const centred = x[channel * TILE + column]! - means[column]!;
-        values[to + column]! += (centred * centred) / channels;
-        x[channel * TILE + column] = centred * weight;
+      for (let column = 0; column < TILE; column++, at++) {
+        const centred = x[at]! - means[column]!;
+        sums[column]! += centred * centred;
+        x[at] = centred * weight;
       }
     }
+    for (let column = 0; column < TILE; column++) values[tile / 4 + variance * TILE + column] = sums[column]! / channels;
   });
 }
 

@@ -39,11 +39,7 @@ export class PromptSide {
     const { values, weights, team } = run;
     this.rows = rowsOf(weights);
     this.tiles = Array.from({ length: cellsOf(weights) / TILE }, (_, tile) => tile).filter((tile) => tile % team.size === team.number);
-    for (const tile of this.tiles) {
-      values.fill(1, this.scaleOf(tile) / 4, this.scaleOf(tile) / 4 + TILE);
-      // Rows beyond the count are multiplied with zeros, so they must be numbers.
-      values.fill(0, this.rowsOf(tile) / 4, this.rowsOf(tile) / 4 + scratch.room * TILE);
-    }
+    for (const tile of this.tiles) values.fill(1, this.scaleOf(tile) / 4, this.scaleOf(tile) / 4 + TILE);
     values.fill(0, scratch.vectors / 4, scratch.vectors / 4 + scratch.room * weights.channels);
   }
 
@@ -59,7 +55,10 @@ export class PromptSide {
   addMask(logits: number): void {
     const { run, scratch } = this;
     const { channels, maskVectors } = run.weights;
-    for (const tile of this.tiles) encodeMask(run, logits, tile, this.rowsOf(tile), scratch.picked);
+    for (const tile of this.tiles) {
+      encodeMask(run, logits, tile, this.rowsOf(tile), scratch.picked);
+      this.clearAfter(tile, MASK_ROWS);
+    }
     for (let part = 0; part < channels / TILE; part++) {
       run.kernels.copyRows(this.vectorsOf(part), maskVectors.at + part * MASK_ROWS * ROW, MASK_ROWS);
     }
@@ -124,6 +123,7 @@ export class PromptSide {
       const constant = rows + (before + added - 1) * ROW;
       kernels.reciprocal(constant, scale);
       kernels.softmaxOfTokens(rows + before * ROW, scratch.scores, heads, m, constant);
+      this.clearAfter(tile, before + added);
       this.multiplyVectors(tile, before + added);
       const image = this.picture.tiles + tile * this.picture.stride;
       kernels.rescale(scale, scratch.products, rows, before + added, image + variance * ROW, channels, NORM_EPS);
@@ -131,6 +131,11 @@ export class PromptSide {
     this.weighVectors(write.norm.weight, before + added);
     this.count = before + added;
     this.level++;
+  }
+
+  /** Rows after the last are multiplied with zeros, so they must be numbers. */
+  private clearAfter(tile: number, count: number): void {
+    this.run.kernels.clear(this.rowsOf(tile) + count * ROW, padded(count + 1) - count);
   }
 
   private vectorsOf(part: number): number {

@@ -30,7 +30,7 @@ export function widthOf({ outputs }: Linear): number {
 }
 
 /** Three linear layers with ReLU between them, of one row; returns where the result lies. */
-export function head(run: Run, layers: readonly Linear[], x: number, scratch: number): number {
+export function network(run: Run, layers: readonly Linear[], x: number, scratch: number): number {
   let to = scratch;
   layers.forEach((layer, number) => {
     linear(run, layer, x, 1, to);
