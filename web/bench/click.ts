@@ -4,11 +4,14 @@
  */
 import type { Api } from "../src/api";
 import { cropped, fromFloat16, isAmbiguous, overSquare, pointsOf } from "../src/decoding";
+import { drafted } from "../src/looks";
 import { Resize } from "../src/resize";
 import { SamSession } from "../src/sam";
 import type { LowRes, Prompt } from "../src/segmenter";
-import { CandidateShape, indices } from "../src/shapes";
+import { CandidateShape } from "../src/shapes";
+import { Sprite } from "../src/sprite";
 import type { EmbeddingInfo } from "../src/types";
+import { Viewport } from "../src/viewport";
 import type { ToPlain } from "./plain.worker";
 
 type Side = "opensam" | "plain";
@@ -54,6 +57,9 @@ async function start(): Promise<void> {
   const [height, width] = info.original_size;
   [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d")!;
+  const view = new Viewport(() => {});
+  view.resize(width, height, 1);
+  view.show(width, height);
 
   canvas.addEventListener("pointerdown", async (event) => {
     const { side, refine } = window.bench;
@@ -61,7 +67,7 @@ async function start(): Promise<void> {
     const started = event.timeStamp;
     const logits = side === "plain" ? await askPlain(prompt) : (await session.predict(prompt)).candidates[0]!.lowRes;
     const decoded = performance.now() - started;
-    paint(context, new CandidateShape({ predictedIou: 0, stabilityScore: 0, lowRes: logits }, [height, width]));
+    paint(context, view, new CandidateShape({ predictedIou: 0, stabilityScore: 0, lowRes: logits }, [height, width]));
     const drawn = performance.now() - started;
     requestAnimationFrame(() => {
       const { port1, port2 } = new MessageChannel(); // the first task after the frame was made
@@ -100,14 +106,10 @@ async function openPlain(embeddings: Float32Array, shape: number[]): Promise<Ask
   return ask;
 }
 
-/** As the editor does it: only where the mask can be. */
-function paint(context: CanvasRenderingContext2D, shape: CandidateShape): void {
-  const [left, top, right, bottom] = shape.box;
+/** As the editor does it. */
+function paint(context: CanvasRenderingContext2D, view: Viewport, shape: CandidateShape): void {
+  const sprite = new Sprite(shape, drafted(0.5));
+  sprite.refresh(view);
   context.clearRect(0, 0, context.canvas.width, context.canvas.height);
-  if (left >= right || top >= bottom) return;
-  const mask = shape.sample(indices(left, right), indices(top, bottom));
-  const pixels = new ImageData(right - left, bottom - top);
-  const words = new Uint32Array(pixels.data.buffer);
-  for (let at = 0; at < words.length; at++) words[at] = mask[at] ? 0x80ff901e : 0;
-  context.putImageData(pixels, left, top);
+  sprite.draw(context, view);
 }

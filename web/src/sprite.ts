@@ -5,6 +5,7 @@
  * pixels as the picture. When only the place of the picture changes it is copied as it is.
  */
 import { isEmpty, NOTHING } from "./mask";
+import { colour } from "./outline";
 import type { Box } from "./rle";
 import type { Shape } from "./shapes";
 import type { Viewport } from "./viewport";
@@ -89,7 +90,9 @@ export class Sprite {
     const ys = sources(top - rim, bottom + rim, view.scale, view.height);
     const inside = withRim(this.shape.sample(xs.inside, ys.inside), xs, ys);
     const image = new ImageData(right - left, bottom - top);
-    colour(new Uint32Array(image.data.buffer), inside, right - left, bottom - top, rim, this.look);
+    const { color, edge, opacity, halo } = this.look;
+    const colours = { fill: packed(color, opacity), edge: packed(edge, 1), halo: halo ? packed(HALO, HALO_OPACITY) : 0 };
+    colour(new Uint32Array(image.data.buffer), inside, right - left, bottom - top, rim, colours);
     context.putImageData(image, left - this.region[0], top - this.region[1]);
   }
 }
@@ -123,35 +126,6 @@ function withRim(sampled: Uint8Array, xs: Sources, ys: Sources): Uint8Array {
     rimmed.set(sampled.subarray(from, from + xs.inside.length), (row + ys.before) * width + xs.before);
   }
   return rimmed;
-}
-
-/** Fill and outline: a pixel of the mask with a pixel outside it at most `rim` to a side is outline. */
-function colour(
-  pixels: Uint32Array,
-  inside: Uint8Array,
-  width: number,
-  height: number,
-  rim: number,
-  look: MaskStyle,
-): void {
-  const fill = packed(look.color, look.opacity);
-  const edge = packed(look.edge, 1);
-  const halo = look.halo ? packed(HALO, HALO_OPACITY) : 0;
-  const stride = width + 2 * rim;
-  for (let y = 0, to = 0; y < height; y++) {
-    for (let x = 0, at = (y + rim) * stride + rim; x < width; x++, at++, to++) {
-      const own = inside[at]!;
-      if (!own && !halo) continue;
-      let border = false;
-      for (let step = 1; step <= rim && !border; step++) {
-        const up = inside[at - step * stride]!;
-        const down = inside[at + step * stride]!;
-        const [left, right] = [inside[at - step]!, inside[at + step]!];
-        border = own ? !(left & right & up & down) : !!(left | right | up | down);
-      }
-      pixels[to] = own ? (border ? edge : fill) : border ? halo : 0;
-    }
-  }
 }
 
 function packed([red, green, blue]: Rgb, opacity: number): number {
