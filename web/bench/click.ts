@@ -4,21 +4,26 @@
  */
 import type { Api } from "../src/api";
 import { cropped, fromFloat16, isAmbiguous, overSquare, pointsOf } from "../src/decoding";
+import { BLANK } from "../src/document";
 import { drafted } from "../src/looks";
+import { Prompter } from "../src/prompter";
 import { Resize } from "../src/resize";
 import { SamSession } from "../src/sam";
-import type { LowRes, Prompt } from "../src/segmenter";
+import type { LowRes, Prediction, Prompt } from "../src/segmenter";
 import { CandidateShape } from "../src/shapes";
 import { Sprite } from "../src/sprite";
 import type { EmbeddingInfo } from "../src/types";
 import { Viewport } from "../src/viewport";
 import type { ToPlain } from "./plain.worker";
 
-type Side = "opensam" | "plain";
+/** "hover": the pointer rests where it will click, as hands do, and the app shows a preview meanwhile. */
+type Side = "opensam" | "hover" | "plain";
 
 export interface Timing {
   side: Side;
   refined: boolean;
+  /** Of the click. */
+  place: string;
   decoded: number;
   drawn: number;
   frame: number;
@@ -61,23 +66,39 @@ async function start(): Promise<void> {
   view.resize(width, height, 1);
   view.show(width, height);
 
+  const prompter = new Prompter(session);
+  const shapeOf = (logits: LowRes): CandidateShape =>
+    new CandidateShape({ predictedIou: 0, stabilityScore: 0, lowRes: logits }, [height, width]);
+  const promptOf = ({ offsetX: x, offsetY: y }: MouseEvent): Prompt => ({ points: [{ x, y, label: 1 }] });
+
+  canvas.addEventListener("pointermove", (event) => {
+    if (window.bench.side !== "hover") return;
+    prompter.preview(promptOf(event), ({ candidates: [best] }) => paint(context, view, shapeOf(best!.lowRes)));
+  });
+
   canvas.addEventListener("pointerdown", async (event) => {
     const { side, refine } = window.bench;
-    const prompt: Prompt = { points: [{ x: event.offsetX, y: event.offsetY, label: 1 }], ...(refine && { maskInput: refine }) };
+    const prompt: Prompt = { ...promptOf(event), ...(refine && { maskInput: refine }) };
     const started = event.timeStamp;
-    const logits = side === "plain" ? await askPlain(prompt) : (await session.predict(prompt)).candidates[0]!.lowRes;
+    const logits = await askers[side](prompt);
     const decoded = performance.now() - started;
-    paint(context, view, new CandidateShape({ predictedIou: 0, stabilityScore: 0, lowRes: logits }, [height, width]));
+    paint(context, view, shapeOf(logits));
     const drawn = performance.now() - started;
     requestAnimationFrame(() => {
       const { port1, port2 } = new MessageChannel(); // the first task after the frame was made
       port2.onmessage = (): void => {
         const frame = performance.now() - started;
-        window.bench.timings.push({ side, refined: refine !== null, decoded, drawn, frame, logits });
+        window.bench.timings.push({ side, refined: refine !== null, place: JSON.stringify(prompt.points), decoded, drawn, frame, logits });
       };
       port1.postMessage(null);
     });
   });
+  const best = (prediction: Prediction | null): LowRes => prediction!.candidates[0]!.lowRes;
+  const askers: Record<Side, (prompt: Prompt) => Promise<LowRes>> = {
+    opensam: async (prompt) => best(await session.predict(prompt)),
+    hover: async ({ points }) => best(await prompter.ask({ ...BLANK, points: [...points] })),
+    plain: askPlain,
+  };
   window.bench.ready = true;
 
   async function askPlain(prompt: Prompt): Promise<LowRes> {

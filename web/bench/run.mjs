@@ -16,6 +16,7 @@ const [folder, clicks, executablePath] = [process.argv[2], Number(process.argv[3
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
 const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"];
 const PAUSE = 300; // the threads of the other side go to sleep
+const REST = 200; // of the pointer before a click, where the app has shown a preview by then
 
 await build({
   root: import.meta.dirname,
@@ -51,7 +52,7 @@ try {
     const [x, y] = points[(number + points.length) % points.length];
     const sides = number % 2 ? ["plain", "opensam"] : ["opensam", "plain"];
     const round = {};
-    for (const side of sides) round[side] = await click(page, side, x, y, null);
+    for (const side of [...sides, "hover"]) round[side] = await click(page, side, x, y, null);
     // Every fifth click is made again with its mask as a prompt.
     if (number % 5 === 0) for (const side of sides) round[`${side} with mask`] = await click(page, side, x, y, side);
     if (number >= 0) rounds.push(round);
@@ -79,14 +80,17 @@ async function click(page, side, x, y, refine) {
     [side, refine],
   );
   await page.waitForTimeout(PAUSE);
-  await page.mouse.click(x, y);
+  await page.mouse.move(x, y);
+  if (side === "hover") await page.waitForTimeout(REST);
+  await page.mouse.down();
+  await page.mouse.up();
   await page.waitForFunction((count) => window.bench.timings.length > count, before, { polling: 20, timeout: 60_000 });
   return page.evaluate(() => {
     const { timings } = window.bench;
-    const { decoded, drawn, frame, logits, side: name, refined } = timings.at(-1);
+    const { decoded, drawn, frame, logits, side: name, refined, place } = timings.at(-1);
     const other = timings.at(-2);
     let [same, either] = [0, 0];
-    if (other && other.side !== name && other.refined === refined) {
+    if (other && other.side !== name && other.refined === refined && other.place === place) {
       logits.data.forEach((logit, at) => {
         const [one, two] = [logit > 0, other.logits.data[at] > 0];
         same += one && two ? 1 : 0;
