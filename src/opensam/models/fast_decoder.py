@@ -1,6 +1,7 @@
 """The mask decoder for inference, with its products in another order: no image token is copied or projected per prompt.
 
-Letters: P prompts, T tokens per prompt, H heads, d channels per head, C channels, K = h * w image tokens, N rows.
+Letters: P prompts, T tokens per prompt, H heads, d channels per head, C channels, K = h * w image tokens, N rows, M of
+them from a mask.
 
 The plain decoder adds to its image tokens what each prompt attended to, K * C values per prompt and layer, and projects
 the sums anew. But what attention adds is a product of few columns: T * H attention weights per image token times T * H
@@ -11,7 +12,7 @@ vectors. And a layer norm is linear up to one factor per image token. So after l
 with X_l = (a matrix of layer l) x, the same for all prompts of an image x; rows (N, K), the attention weights of the
 layers so far, N = l * T * H; vectors (N, C); and one scale per image token. Each projection of image tokens is then one
 of X_l, done once per image, and one of the few vectors. The variances of a layer norm follow from those of X_l, its
-products with the vectors, and the products of the vectors with each other. A mask prompt is M rows more, which are
+products with the vectors, and the products of the vectors with each other. A mask prompt is 17 rows more, which are
 there before the first layer (`image_side.fold_masks`).
 
 Constants: a softmax over image tokens does not see what is the same for all of them, and weights which sum to one carry
@@ -45,8 +46,8 @@ class PromptSide:
     Attributes:
         scale: (P, K).
         rows: (P, N, K), with room for all layers.
-        vectors: (P, n, C), n the rows so far; those of masks come first.
-        masks: how many rows there were before the first layer.
+        vectors: (P, n, C), n the rows so far.
+        masks: how many rows there were before the first layer, M with a mask and 0 without; they come first.
         values: per layer so far (P, H, T, d + 1), what the vectors of that layer were projected from.
     """
 
@@ -128,7 +129,7 @@ class FastMaskDecoder(MaskDecoder):
         count = len(tokens)
         index = tokens.new_zeros(count, dtype=torch.int64) if image_index is None else image_index
         dense, rows = dense_prompt_embeddings, tokens.new_empty(count, 0, 1)
-        if dense.shape[1] == self.mask_outs.shape[1]:
+        if dense.shape[1] == self.mask_outs.shape[1]:  # M = 17, which no embedding has for its width: that is even
             dense, rows = self.no_mask[:, None, None].expand(count, -1, *dense.shape[2:]), dense.flatten(2)
         # Without a mask prompt the dense embedding is one vector, expanded over prompts and grid.
         of_prompt, *of_cell = (dense.stride(axis) for axis in (0, 2, 3))
@@ -208,7 +209,7 @@ class FastMaskDecoder(MaskDecoder):
         return image
 
     def _transform(self, tokens: Tensor, image: ImageSide, rows: Tensor) -> tuple[Tensor, PromptSide]:
-        """The two-way transformer for P prompts, with (P, M or 0, K) rows of masks, over one image: (P, T, C) both."""
+        """The two-way transformer for P prompts over one image: (P, T, C), and rows of masks (P, M or 0, K)."""
         layers, (count, length, _), cells = blocks(self.transformer), tokens.shape, image.tokens.shape[1]
         masks = rows.shape[1]
         side = PromptSide(
