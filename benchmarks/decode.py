@@ -1,10 +1,11 @@
-"""Decoding 64 points on one picture, and one click: our fast decoder, our plain one, and `transformers.SamModel`.
+"""Decoding 64 points on one picture, and clicks: our fast decoder, our plain one, and `transformers.SamModel`.
 
     python -m benchmarks.decode --out docs/results/decode
 
 Same weights, image embeddings and points; the answers must agree, or nothing is written. Each side runs in a process of
 its own, the sides take turns, figures are medians. The 64 points always fall on a picture that the decoder has not
-seen; the clicks fall on one that it has, and the first click is given too. Peak memory is what decoding adds to what is
+seen; the clicks fall on one that it has, and the first click is given too. A refining click is a point with a mask as
+prompt, on the same picture. Peak memory is what decoding adds to what is
 resident before it on a CPU, and to what torch has allocated on a GPU. transformers computes with all it has in float32,
 and in bfloat16 under autocast, as our plain decoder does.
 """
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from benchmarks import report, train_step
 from opensam.models import checkpoints
-from opensam.models.fast_decoder import FastMaskDecoder
+from opensam.models.inference import for_inference
 from opensam.models.sam import Sam
 from opensam.prompts import Prompts
 
@@ -34,10 +35,17 @@ CONFIG = train_step.SMALL  # the decoder of every official model, and an encoder
 SIDES = ("fast", "plain", "transformers")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}  # of the largest logit and the largest score
-FIGURES = ("seconds_per_prompt", "processor_seconds_per_prompt", "first_click_seconds", "click_seconds", "peak_mib")
-HEADS = ["", "ms/prompt", "processor ms/prompt", "first click ms", "click ms", "peak MiB"]
+FIGURES = (
+    "seconds_per_prompt",
+    "processor_seconds_per_prompt",
+    "first_click_seconds",
+    "click_seconds",
+    "refining_click_seconds",
+    "peak_mib",
+)
+HEADS = ["", "ms/prompt", "processor ms/prompt", "first click ms", "click ms", "refining click ms", "peak MiB"]
 
-Decode = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Decode = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -117,29 +125,35 @@ def run_side(options: argparse.Namespace) -> dict[str, Any]:
     def points(count: int) -> Tensor:
         return (torch.rand(count, 1, 2, generator=generator) * options.grid * 16).to(options.device)
 
-    def timed(embeddings: Tensor, coords: Tensor) -> tuple[float, float]:
+    def mask() -> Tensor:
+        return (5 * torch.randn(1, 1, 4 * options.grid, 4 * options.grid, generator=generator)).to(options.device)
+
+    def timed(embeddings: Tensor, coords: Tensor, mask_input: Tensor | None = None) -> tuple[float, float]:
         train_step.synchronise(options.device)
         start, used = time.perf_counter(), time.process_time()
-        decode(embeddings, coords)
+        decode(embeddings, coords, mask_input)
         train_step.synchronise(options.device)
         return (time.perf_counter() - start) / len(coords), (time.process_time() - used) / len(coords)
 
     before = forget_peak(options.device)
-    answer = decode(picture(), points(options.prompts))
+    answer = decode(picture(), points(options.prompts), None)
     peak = train_step.peak_mib(options.device) - before
-    torch.save([one.float().cpu() for one in answer], options.folder / f"{options.side}.pt")
-    del answer
+    refined = decode(picture(), points(1), mask())
+    torch.save([one.float().cpu() for one in (*answer, *refined)], options.folder / f"{options.side}.pt")
+    del answer, refined
     batches = [timed(picture(), points(options.prompts)) for _ in range(options.batches)]
     held = picture()
-    decode(picture(), points(1))
+    decode(picture(), points(1), None)
     first = timed(held, points(1))[0]
     clicks = [timed(held, points(1))[0] for _ in range(options.clicks)]
-    figures = *map(statistics.median, zip(*batches, strict=True)), first, statistics.median(clicks), peak
+    refining = [timed(held, points(1), mask())[0] for _ in range(options.clicks)]
+    per_prompt = map(statistics.median, zip(*batches, strict=True))
+    figures = *per_prompt, first, statistics.median(clicks), statistics.median(refining), peak
     return dict(zip(FIGURES, figures, strict=True))
 
 
 def build(side: str, dtype: torch.dtype, options: argparse.Namespace) -> Decode:
-    """Image embeddings (1, 256, h, w) and points (P, 1, 2) to low_res_masks (P, 3, 4h, 4w) and scores (P, 3)."""
+    """Image embeddings (1, 256, h, w), points (P, 1, 2) and masks to low_res_masks (P, 3, 4h, 4w) and scores (P, 3)."""
     weights = options.folder / "weights.safetensors"
     state = checkpoints.read_state_dict(weights)
 
@@ -151,21 +165,24 @@ def build(side: str, dtype: torch.dtype, options: argparse.Namespace) -> Decode:
 
         model = transformers_step.build(CONFIG, state).eval().to(options.device)
 
-        def theirs(embeddings: Tensor, coords: Tensor) -> tuple[Tensor, Tensor]:
+        def theirs(embeddings: Tensor, coords: Tensor, mask_input: Tensor | None) -> tuple[Tensor, Tensor]:
             labels = torch.ones(1, len(coords), 1, dtype=torch.int64, device=coords.device)
             with mixed():
-                answer = model(image_embeddings=embeddings, input_points=coords[None], input_labels=labels)
+                answer = model(
+                    image_embeddings=embeddings, input_points=coords[None], input_labels=labels, input_masks=mask_input
+                )
             return answer.pred_masks[0], answer.iou_scores[0]
 
         return theirs
     sam = Sam(CONFIG).eval()
     checkpoints.load_into(sam, state, weights)
     if side == "fast":
-        sam.mask_decoder = FastMaskDecoder(sam.mask_decoder, dtype)
+        sam = for_inference(sam, dtype)
     sam.to(options.device)
 
-    def ours(embeddings: Tensor, coords: Tensor) -> tuple[Tensor, Tensor]:
-        prompts = Prompts(point_coords=coords, point_labels=torch.ones(coords.shape[:2], device=coords.device))
+    def ours(embeddings: Tensor, coords: Tensor, mask_input: Tensor | None) -> tuple[Tensor, Tensor]:
+        labels = torch.ones(coords.shape[:2], device=coords.device)
+        prompts = Prompts(point_coords=coords, point_labels=labels, mask_input=mask_input)
         with nullcontext() if side == "fast" else mixed():
             return sam.decode(embeddings, prompts, multimask_output=True)
 

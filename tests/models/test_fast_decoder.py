@@ -9,6 +9,7 @@ from torch import Tensor
 
 from opensam.models import fast_decoder
 from opensam.models.fast_decoder import FastMaskDecoder
+from opensam.models.fast_prompt_encoder import FastPromptEncoder
 from opensam.models.mask_decoder import MaskDecoder
 from opensam.models.prompt_encoder import PromptEncoder
 from opensam.models.two_way_transformer import TwoWayTransformer
@@ -54,6 +55,21 @@ def ask(
         "dense_prompt_embeddings": dense if mask_input else dense[..., :1, :1].expand(count, -1, *grid),
         "image_index": None if images == 1 else torch.arange(count).flip(0) % images,
     }
+
+
+def prompt_encoder(dtype: torch.dtype = torch.float64) -> PromptEncoder:
+    """Of random weights; the embedding of no mask is not small beside those of masks."""
+    torch.manual_seed(0)
+    return PromptEncoder(DIM, image_size=64).to(dtype).eval().requires_grad_(False)
+
+
+def with_masks(given: dict[str, Tensor | None], encoder: PromptEncoder, seed: int = 2) -> dict[str, Tensor | None]:
+    """The same arguments, the dense embeddings those of random masks."""
+    pe = given["image_pe"]
+    shape = len(given["sparse_prompt_embeddings"]), 1, 4 * pe.shape[2], 4 * pe.shape[3]
+    logits = 5 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    prompts = Prompts(boxes=torch.zeros(shape[0], 4), mask_input=logits.to(pe.dtype))
+    return given | {"dense_prompt_embeddings": encoder(prompts, (pe.shape[2], pe.shape[3]))[1]}
 
 
 def relative_error(got: Tensor, expected: Tensor) -> float:
@@ -144,6 +160,67 @@ def test_the_last_image_is_not_projected_again(monkeypatch: pytest.MonkeyPatch) 
         fast(**given | {"image_embeddings": given["image_embeddings"] + 1}, multimask_output=True)
 
 
+MASKED = {
+    "one prompt": {"count": 1},
+    "several prompts": {"count": 5},
+    "no sparse tokens": {"tokens": 0},
+    "a grid that is no square": {"grid": (3, 5)},
+    "three images": {"count": 7, "images": 3},
+    "no prompt": {"count": 0},
+}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("kind", MASKED)
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_masks_of_the_fast_prompt_encoder_count_as_those_of_the_plain_one(
+    kind: str, at_once: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_decoder, "PROMPTS_ON_CPU", at_once)
+    plain, encoder, given = decoder(dtype), prompt_encoder(dtype), ask(dtype, **MASKED[kind])
+    fast = FastMaskDecoder(plain, dtype, encoder)
+    expected = plain(**with_masks(given, encoder), multimask_output=True)
+    got = fast(**with_masks(given, FastPromptEncoder(encoder, dtype)), multimask_output=True)
+    for one, other in zip(got, expected, strict=True):
+        assert one.shape == other.shape
+        assert one.dtype == dtype
+        assert not one.numel() or relative_error(one, other) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize(("depth", "heads"), [(1, 2), (3, 4)])
+def test_masks_go_through_any_number_of_layers_and_heads(depth: int, heads: int) -> None:
+    plain, encoder = decoder(depth=depth, heads=heads), prompt_encoder()
+    fast, quick = FastMaskDecoder(plain, torch.float64, encoder), FastPromptEncoder(encoder, torch.float64)
+    masks, _ = fast(**with_masks(ask(), quick), multimask_output=True)
+    assert relative_error(masks, plain(**with_masks(ask(), encoder), multimask_output=True)[0]) <= 1e-10
+
+
+def test_prompts_with_and_without_masks_share_what_is_kept_of_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, encoder, given = decoder(), prompt_encoder(), ask()
+    fast, quick = FastMaskDecoder(plain, torch.float64, encoder), FastPromptEncoder(encoder, torch.float64)
+    prompts = Prompts(boxes=torch.zeros(3, 4, dtype=torch.float64))
+    unmasked = given | {"dense_prompt_embeddings": quick(prompts, (4, 4))[1]}
+    first = plain(**unmasked, multimask_output=True)[0]
+    assert relative_error(fast(**unmasked, multimask_output=True)[0], first) <= 1e-10
+    monkeypatch.setattr(fast_decoder, "ImageSide", None)  # what is made for a new image
+    for seed in (2, 3, 2):
+        masks, _ = fast(**with_masks(given, quick, seed), multimask_output=True)
+        expected, _ = plain(**with_masks(given, encoder, seed), multimask_output=True)
+        assert relative_error(masks, expected) <= 1e-10
+        assert relative_error(first, expected) > 0.01, "the mask says nothing"
+    assert relative_error(fast(**unmasked, multimask_output=True)[0], first) <= 1e-10
+
+
+def test_bfloat16_products_with_masks_have_small_errors_too() -> None:
+    plain, encoder, given = decoder(torch.float32), prompt_encoder(torch.float32), ask(torch.float32, count=4)
+    fast = FastMaskDecoder(plain, torch.bfloat16, encoder)
+    got = fast(**with_masks(given, FastPromptEncoder(encoder)), multimask_output=True)
+    expected = plain(**with_masks(given, encoder), multimask_output=True)
+    for one, other in zip(got, expected, strict=True):
+        assert one.dtype == torch.float32
+        assert relative_error(one, other) <= 0.05
+
+
 def test_bfloat16_products_keep_float32_results_and_small_errors() -> None:
     plain, given = decoder(torch.float32), ask(torch.float32, count=8, images=2)
     masks, scores = FastMaskDecoder(plain, torch.bfloat16)(**given, multimask_output=True)
@@ -154,9 +231,7 @@ def test_bfloat16_products_keep_float32_results_and_small_errors() -> None:
 
 
 def test_prompts_of_the_prompt_encoder() -> None:
-    torch.manual_seed(0)
-    encoder = PromptEncoder(DIM, image_size=64).double().requires_grad_(False)
-    plain = decoder()
+    encoder, plain = prompt_encoder(), decoder()
     fast = FastMaskDecoder(plain, torch.float64)
     for mask_input in (None, torch.randn(2, 1, 16, 16, dtype=torch.float64)):
         prompts = Prompts(boxes=torch.rand(2, 4, dtype=torch.float64) * 64, mask_input=mask_input)

@@ -1,6 +1,7 @@
 """The copy for inference predicts what the model predicts, and the model stays as it is."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -11,21 +12,24 @@ from opensam.models.inference import for_inference
 from opensam.prompts import Prompts
 
 PROMPTS = Prompts(point_coords=torch.tensor([[[40.0, 60.0]], [[200.0, 100.0]]]), point_labels=torch.ones(2, 1))
+MASKED = dataclasses.replace(PROMPTS, mask_input=torch.linspace(-9, 9, 2 * 64 * 64).sin().view(2, 1, 64, 64))
 
 
+@pytest.mark.parametrize("prompts", [PROMPTS, MASKED], ids=["points", "points and masks"])
 @torch.no_grad()
-def test_masks_are_those_of_the_model(sam):
+def test_masks_are_those_of_the_model(sam, prompts):
     pixels = torch.randn(1, 3, 256, 256, dtype=torch.float64)
     fast = for_inference(sam, torch.float64)
     assert isinstance(fast.image_encoder, FastTinyViT)
-    for found, expected in zip(fast(pixels, PROMPTS, True), sam(pixels, PROMPTS, True), strict=True):
+    for found, expected in zip(fast(pixels, prompts, True), sam(pixels, prompts, True), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_the_model_stays_as_it_is_and_the_copy_shares_nothing_with_it(make_sam):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+def test_the_model_stays_as_it_is_and_the_copy_shares_nothing_with_it(make_sam, dtype):
     sam = make_sam(0).train()
     encoder, before = sam.image_encoder, copy.deepcopy(sam.state_dict())
-    fast = for_inference(sam, torch.bfloat16)
+    fast = for_inference(sam, dtype)
     assert sam.training
     assert sam.image_encoder is encoder
     assert all(one.requires_grad for one in sam.parameters())

@@ -1,6 +1,7 @@
 """The mask decoder for inference, with its products in another order: no image token is copied or projected per prompt.
 
-Letters: P prompts, T tokens per prompt, H heads, d channels per head, C channels, K = h * w image tokens, N rows.
+Letters: P prompts, T tokens per prompt, H heads, d channels per head, C channels, K = h * w image tokens, N rows, M of
+them from a mask.
 
 The plain decoder adds to its image tokens what each prompt attended to, K * C values per prompt and layer, and projects
 the sums anew. But what attention adds is a product of few columns: T * H attention weights per image token times T * H
@@ -11,7 +12,8 @@ vectors. And a layer norm is linear up to one factor per image token. So after l
 with X_l = (a matrix of layer l) x, the same for all prompts of an image x; rows (N, K), the attention weights of the
 layers so far, N = l * T * H; vectors (N, C); and one scale per image token. Each projection of image tokens is then one
 of X_l, done once per image, and one of the few vectors. The variances of a layer norm follow from those of X_l, its
-products with the vectors, and the products of the vectors with each other.
+products with the vectors, and the products of the vectors with each other. A mask prompt is 17 rows more, which are
+there before the first layer (`image_side.fold_masks`).
 
 Constants: a softmax over image tokens does not see what is the same for all of them, and weights which sum to one carry
 a constant through. The weights of a head sum to one over its tokens, so c / H added to every vector adds c.
@@ -26,9 +28,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from opensam.models.image_side import ImageSide, Read, Write, blocks, fold
+from opensam.models.image_side import ImageSide, Read, Write, blocks, fold, fold_masks
 from opensam.models.layers import LayerNorm2d
 from opensam.models.mask_decoder import MaskDecoder
+from opensam.models.prompt_encoder import PromptEncoder
 from opensam.models.two_way_transformer import Attention, TwoWayAttentionBlock
 
 # Prompts, and image tokens of an upscaling, at once: what stays in the caches of a CPU, or fills another device.
@@ -44,12 +47,14 @@ class PromptSide:
         scale: (P, K).
         rows: (P, N, K), with room for all layers.
         vectors: (P, n, C), n the rows so far.
-        values: per layer so far (P, H, T, d + 1), what the vectors were projected from.
+        masks: how many rows there were before the first layer, M with a mask and 0 without; they come first.
+        values: per layer so far (P, H, T, d + 1), what the vectors of that layer were projected from.
     """
 
     scale: Tensor
     rows: Tensor
     vectors: Tensor
+    masks: int
     values: list[Tensor]
 
     def part(self, prompts: slice) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,12 +70,14 @@ class FastMaskDecoder(MaskDecoder):
     """A `MaskDecoder` for inference: the same arguments and answers, without gradients.
 
     It keeps what it made of the last image (about 50 MB for 64 x 64 tokens in float32) for the next click. An image
-    that is not equal to that one, value for value, is done anew, so no answer depends on what was asked before. Each
-    prompt with a mask is an image of its own here, and takes about as long as in the plain decoder.
+    that is not equal to that one, value for value, is done anew, so no answer depends on what was asked before. Dense
+    embeddings of masks are those of a `FastPromptEncoder`; those of a plain one are right too, but then each prompt
+    is an image of its own, and takes about as long as in the plain decoder.
 
     Args:
         decoder: its weights are copied, and those of image tokens are taken together, as they are now.
         dtype: of matrix products over image tokens. Softmax, norms and results have the type of the weights.
+        encoder: of the prompts; None: masks of a `FastPromptEncoder` are not understood.
     """
 
     image_matrix: Tensor
@@ -83,8 +90,13 @@ class FastMaskDecoder(MaskDecoder):
     first_bias: Tensor
     second_matrix: Tensor
     second_bias: Tensor
+    mask_outs: Tensor
+    mask_matrix: Tensor
+    no_mask: Tensor
 
-    def __init__(self, decoder: MaskDecoder, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, decoder: MaskDecoder, dtype: torch.dtype = torch.float32, encoder: PromptEncoder | None = None
+    ) -> None:
         nn.Module.__init__(self)  # the parts are those of the copy
         # A copy, 16 MB: the parts are made to hold still, which must not happen to a model in training.
         decoder = copy.deepcopy(decoder).to(torch.promote_types(dtype, torch.float32)).requires_grad_(False).eval()
@@ -97,8 +109,11 @@ class FastMaskDecoder(MaskDecoder):
         for number in range(len(self.transformer.layers)):
             self.sizes += [width] * 3 + [width + self.heads] * (number + 1)
         self.sizes += [width, width]
-        for name, value in fold(decoder).items():
-            self.register_buffer(name, value.to(decoder.iou_token.weight.dtype), persistent=False)
+        weight = decoder.iou_token.weight
+        nothing = weight.new_zeros(len(self.transformer.layers), 0, weight.shape[1])
+        masks = {"mask_outs": nothing, "mask_matrix": nothing} if encoder is None else fold_masks(decoder, encoder)
+        for name, value in (fold(decoder) | masks).items():
+            self.register_buffer(name, value.to(weight.dtype), persistent=False)
         self._last_image: ImageSide | None = None
         self._last_code: tuple[Tensor, Tensor] | None = None
 
@@ -113,14 +128,17 @@ class FastMaskDecoder(MaskDecoder):
     ) -> tuple[Tensor, Sides]:
         count = len(tokens)
         index = tokens.new_zeros(count, dtype=torch.int64) if image_index is None else image_index
+        dense, rows = dense_prompt_embeddings, tokens.new_empty(count, 0, 1)
+        if dense.shape[1] == self.mask_outs.shape[1]:  # M = 17, which no embedding has for its width: that is even
+            dense, rows = self.no_mask[:, None, None].expand(count, -1, *dense.shape[2:]), dense.flatten(2)
         # Without a mask prompt the dense embedding is one vector, expanded over prompts and grid.
-        of_prompt, *of_cell = (dense_prompt_embeddings.stride(axis) for axis in (0, 2, 3))
+        of_prompt, *of_cell = (dense.stride(axis) for axis in (0, 2, 3))
         one_vector = not any(of_cell) and (of_prompt == 0 or count == 1)
         answers, images = torch.empty_like(tokens), Sides()
         for numbers in _by_image(index) if one_vector else torch.arange(count, device=index.device).split(1):
-            source = image_embeddings[index[numbers[0]]] + dense_prompt_embeddings[numbers[0]]
+            source = image_embeddings[index[numbers[0]]] + dense[numbers[0]]
             image = self._image_side(source.flatten(1).to(tokens.dtype), image_pe[0].flatten(1), keep=one_vector)
-            answers[numbers], side = self._transform(tokens[numbers], image)
+            answers[numbers], side = self._transform(tokens[numbers], image, rows[numbers])
             images.append((numbers, image.upscaled, side))
         return answers, images
 
@@ -169,6 +187,7 @@ class FastMaskDecoder(MaskDecoder):
         projected = (self.image_matrix.to(self.dtype) @ low).split(self.sizes)
         coded = code[1].to(self.dtype).unflatten(0, (-1, self.heads, self.sizes[0] // self.heads)).unbind(0)
         rest = iter([one.unflatten(0, (self.heads, -1)) for one in projected])
+        masks = self.mask_matrix.to(self.dtype) @ low
         reads, writes, x = [], [], tokens
         for number, layer in enumerate(blocks(self.transformer)):
             keys, values, queries, *outs = (next(rest) for _ in range(number + 4))
@@ -177,10 +196,10 @@ class FastMaskDecoder(MaskDecoder):
             variance = x.square().mean(dim=0)
             if number == 0:
                 reads.append(Read(keys + key_code, values, None))
-                writes.append(Write(queries + query_code, None, outs, variance))
+                writes.append(Write(queries + query_code, None, outs, masks[number], variance))
             else:
                 reads.append(Read(keys, values, key_code))
-                writes.append(Write(queries, query_code, outs, variance))
+                writes.append(Write(queries, query_code, outs, masks[number], variance))
             x = x * layer.norm4.weight[:, None]
         keys, values = rest
         reads.append(Read(keys, values, coded[-1]))
@@ -189,15 +208,18 @@ class FastMaskDecoder(MaskDecoder):
             self._last_image = image
         return image
 
-    def _transform(self, tokens: Tensor, image: ImageSide) -> tuple[Tensor, PromptSide]:
-        """The two-way transformer for P prompts over one image: (P, T, C) -> (P, T, C)."""
-        layers, (count, length, channels), cells = blocks(self.transformer), tokens.shape, image.tokens.shape[1]
+    def _transform(self, tokens: Tensor, image: ImageSide, rows: Tensor) -> tuple[Tensor, PromptSide]:
+        """The two-way transformer for P prompts over one image: (P, T, C), and rows of masks (P, M or 0, K)."""
+        layers, (count, length, _), cells = blocks(self.transformer), tokens.shape, image.tokens.shape[1]
+        masks = rows.shape[1]
         side = PromptSide(
             scale=tokens.new_ones(count, cells),
-            rows=tokens.new_empty(count, len(layers) * self.heads * length, cells, dtype=self.dtype),
-            vectors=tokens.new_empty(count, 0, channels),
+            rows=tokens.new_empty(count, masks + len(layers) * self.heads * length, cells, dtype=self.dtype),
+            vectors=self.mask_outs[0, :masks].expand(count, -1, -1),
+            masks=masks,
             values=[],
         )
+        side.rows[:, :masks] = rows
         queries = tokens
         for layer, read, write, constant in zip(layers, image.reads, image.writes, self.constants, strict=False):
             queries = layer.attend_to_tokens(queries, tokens)
@@ -237,8 +259,13 @@ class FastMaskDecoder(MaskDecoder):
             # The variance over the channels of scale * X + own^T rows, both of mean zero.
             products = torch.cat(
                 [
-                    _prompts_first(torch.bmm(_heads_first(values[part]).to(self.dtype), out), len(rows)).flatten(1, 2)
-                    for values, out in zip(side.values, image.outs, strict=True)
+                    image.masks[: side.masks].expand(len(rows), -1, -1),
+                    *(
+                        _prompts_first(torch.bmm(_heads_first(values[part]).to(self.dtype), out), len(rows)).flatten(
+                            1, 2
+                        )
+                        for values, out in zip(side.values, image.outs, strict=True)
+                    ),
                 ],
                 dim=1,
             )
@@ -263,10 +290,12 @@ class FastMaskDecoder(MaskDecoder):
         x = x * x.shape[-1] ** -0.5
         flat = _heads_first(x).to(self.dtype)
         scores = torch.bmm(flat, image).to(x.dtype)
-        if code is None:
-            return _prompts_first(scores, len(x)).flatten(1, 2)
-        scores.unflatten(1, (len(x), -1)).mul_(scale[:, None])
-        scores = _prompts_first(_add_product(scores, flat, code), len(x)).flatten(1, 2)
+        if code is not None:
+            scores.unflatten(1, (len(x), -1)).mul_(scale[:, None])
+            scores = _add_product(scores, flat, code)
+        scores = _prompts_first(scores, len(x)).flatten(1, 2)
+        if not vectors.shape[1]:
+            return scores
         matrix = (x @ projection.weight.unflatten(0, (self.heads, -1))).flatten(1, 2) @ vectors.transpose(1, 2)
         return _add_product(scores, matrix.to(self.dtype), rows)
 

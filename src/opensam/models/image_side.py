@@ -1,6 +1,6 @@
 """The side of the fast decoder (`fast_decoder`) that knows images and no prompts: its matrices, and what they give.
 
-Letters: H heads, d channels per head, C channels, K = h * w image tokens.
+Letters: H heads, d channels per head, C channels, K = h * w image tokens, M rows that a mask prompt starts with.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from opensam.models.mask_decoder import MaskDecoder
+from opensam.models.prompt_encoder import PromptEncoder
 from opensam.models.two_way_transformer import TwoWayAttentionBlock, TwoWayTransformer
 
 
@@ -36,12 +37,14 @@ class Write:
         queries: (H, d, K).
         code: queries of the position code; None in the first layer, where `queries` have it in them.
         outs: for this and each earlier layer (H, d + 1, K), X times the output matrix of that layer.
+        masks: (M, K), X times the vectors that the rows of mask prompts have here.
         variance: (K,), of X over its channels.
     """
 
     queries: Tensor
     code: Tensor | None
     outs: list[Tensor]
+    masks: Tensor
     variance: Tensor
 
 
@@ -119,6 +122,32 @@ def fold(decoder: MaskDecoder) -> dict[str, Tensor]:
         "second_matrix": second.weight.permute(2, 3, 1, 0).flatten(0, 2),
         "second_bias": second.get_parameter("bias").repeat(4),
     }
+
+
+@torch.no_grad()
+def fold_masks(decoder: MaskDecoder, encoder: PromptEncoder) -> dict[str, Tensor]:
+    """Matrices for prompts with a mask, over the image side of prompts without one.
+
+    The dense embedding of a mask is W m + b, m the channels before the last convolution, and without a mask it is one
+    vector e. So a mask adds rows m and a row of ones, M in all, with the columns of W and b - e as their vectors.
+
+    Returns:
+        mask_outs: (layers, M, C), these vectors as each layer gets them.
+        mask_matrix: (layers, M, C), their products with X in terms of the image tokens x of the first layer.
+        no_mask: (C,), e.
+    """
+    last, no_mask = encoder.mask_downscaling[-1], encoder.no_mask_embed.weight[0].double().clone()
+    matrix, bias = (last.get_parameter(name).double() for name in ("weight", "bias"))
+    vectors = torch.cat([matrix.flatten(1).T, (bias - no_mask)[None]])
+    x = torch.eye(len(bias), dtype=torch.float64, device=bias.device)
+    outs, products = [], []
+    for layer in blocks(decoder.transformer):
+        centred, weight = x - x.mean(dim=0), layer.norm4.weight.double()
+        outs.append(vectors)
+        products.append(vectors @ centred)
+        x = centred * weight[:, None]
+        vectors = (vectors - vectors.mean(dim=1, keepdim=True)) * weight
+    return {"mask_outs": torch.stack(outs), "mask_matrix": torch.stack(products), "no_mask": no_mask}
 
 
 def blocks(transformer: TwoWayTransformer) -> list[TwoWayAttentionBlock]:

@@ -100,8 +100,12 @@ class PromptEncoder(nn.Module):
         if prompts.mask_input is None:
             dense = self.no_mask_embed.weight.view(1, -1, 1, 1).expand(prompts.count, -1, *grid)
         else:
-            dense = self.mask_downscaling(prompts.mask_input.to(self.no_mask_embed.weight.dtype))
+            dense = self._embed_masks(prompts.mask_input.to(self.no_mask_embed.weight.dtype))
         return sparse, dense
+
+    def _embed_masks(self, mask_input: Tensor) -> Tensor:
+        dense: Tensor = self.mask_downscaling(mask_input)
+        return dense
 
     def _embed_points(self, coords: Tensor, labels: Tensor, pad: bool) -> Tensor:
         coords = coords + 0.5  # from pixel index to pixel centre
