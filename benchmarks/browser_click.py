@@ -4,9 +4,9 @@
 
 A real browser (web/bench) gets real pointer events. The plain side is run by onnxruntime-web. Both sides have the same
 embedding, threads and painting; they take turns on each point, and each time runs from the event's own time stamp: to
-the answer, to the drawn canvas, and to the end of the next frame. The plain side is spared the enlarging of its masks. Their masks must agree, or
-nothing is written. "hover": the pointer has rested where it clicks, and the preview that the app shows then is the answer.
-Needs Node, web/node_modules (`npm ci` in web) and Chromium.
+the answer, to the drawn canvas, and to the end of the next frame. The plain side is spared the enlarging of its masks.
+Their masks must agree, or nothing is written. "hover": the pointer has rested where it clicks, and the preview that the
+app has shown by then is the answer. Needs Node, web/node_modules (`npm ci` in web) and Chromium.
 """
 
 import argparse
@@ -106,7 +106,8 @@ def summary(rounds: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
             figures[side] = {figure: statistics.median(one[figure] for one in times) for figure in FIGURES}
             figures[side]["drawn_p90"] = float(np.percentile([one["drawn"] for one in times], 90))
     for side, one in figures.items():
-        one["times_plain"] = figures["plain with mask" if side.endswith("with mask") else "plain"]["drawn"] / one["drawn"]
+        plain = "plain with mask" if side.endswith("with mask") else "plain"
+        one["times_plain"] = figures[plain]["drawn"] / one["drawn"]
     return figures
 
 

@@ -1,22 +1,17 @@
-"""The mask decoder as weights for the web app, which does its arithmetic itself: `web/decoder`.
+"""The mask decoder as weights for the web app, which does its arithmetic itself: `web/src/decoder`.
 
-It is that of `models.fast_decoder`, with one thing more. There each prompt with a mask is an image of its own. Here
-what a mask adds to the image tokens is 17 rows more: the 16 channels m that `mask_downscaling` has before its last
-convolution, and a one for the bias, times that convolution's columns. So a mask leaves all else of an image as it is.
+It is that of `models.fast_decoder`, whose docstrings say what the matrices are for.
 
 Letters: C channels.
 """
 
 import copy
 
-import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from opensam.models.image_side import blocks, fold
-from opensam.models.prompt_encoder import PromptEncoder
+from opensam.models.image_side import fold, fold_masks
 from opensam.models.sam import Sam
-from opensam.models.two_way_transformer import TwoWayTransformer
 
 FORMAT = 2
 """Of the tensors; the app reads this one."""
@@ -37,11 +32,11 @@ def browser_decoder(sam: Sam) -> bytes:
         sam: of any type, on any device; nothing of its image encoder is in the file.
     """
     encoder, decoder = copy.deepcopy(sam.prompt_encoder).cpu().float(), copy.deepcopy(sam.mask_decoder).cpu().float()
-    transformer = decoder.transformer
+    transformer, masks = decoder.transformer, fold_masks(decoder, encoder)
     parts: dict[str, dict[str, Tensor]] = {
         "prompt_encoder": encoder.state_dict(),
         "mask_decoder": decoder.state_dict(),
-        "fold": {**fold(decoder), **_mask_rows(encoder, transformer)},
+        "fold": fold(decoder) | {name: masks[name] for name in ("mask_outs", "mask_matrix")},
     }
     tensors = {
         f"{part}.{name}": value.detach().float().contiguous()
@@ -56,21 +51,3 @@ def browser_decoder(sam: Sam) -> bytes:
         "layers": len(transformer.layers),
     }
     return save(tensors, {name: str(value) for name, value in facts.items()})
-
-
-@torch.no_grad()
-def _mask_rows(encoder: PromptEncoder, transformer: TwoWayTransformer) -> dict[str, Tensor]:
-    """`fold.mask_outs` and `fold.mask_matrix`: `image_side.fold` does the same for what prompts add."""
-    last = encoder.mask_downscaling[-1]
-    columns, bias = (last.get_parameter(name).double() for name in ("weight", "bias"))
-    # Without a mask the image tokens have no_mask_embed in them, and with one they have not.
-    rows = torch.cat([columns.flatten(1).T, bias[None] - encoder.no_mask_embed.weight.double()])
-    x = torch.eye(len(bias), dtype=torch.float64)
-    outs, matrices = [], []
-    for layer in blocks(transformer):
-        centred, weight = x - x.mean(dim=0), layer.norm4.weight.double()
-        outs.append(rows)
-        matrices.append(rows @ centred)
-        x = centred * weight[:, None]
-        rows = (rows - rows.mean(dim=1, keepdim=True)) * weight
-    return {"mask_outs": torch.stack(outs), "mask_matrix": torch.stack(matrices)}
