@@ -43,14 +43,27 @@ export interface Answer {
   masks: Float32Array<ArrayBuffer>[];
 }
 
+/** What lies in the memory beside the room for a prompt, in its order. */
+function placesOf(store: Store, threads: number) {
+  const { arena } = store;
+  const weights = weightsOf(store);
+  const cells = cellsOf(weights);
+  return {
+    weights,
+    /** Position codes of all cells, projected. */
+    codes: arena.floats(weights.code.rows * cells),
+    pictures: Array.from({ length: PICTURES_KEPT }, () => pictureAt(arena, weights)),
+    /** Image tokens of a picture on its way, or the logits of a mask. */
+    input: arena.floats(weights.channels * cells),
+    /** A tile of channels for each thread. */
+    spares: Array.from({ length: threads }, () => arena.floats(weights.channels * TILE)),
+    end: arena.end,
+  };
+}
+
 export class Decoder {
   private readonly run: Run;
-  private readonly pictures: Picture[];
-  private readonly codes: number;
-  /** Image tokens of a picture on its way, or the logits of a mask. */
-  private readonly input: number;
-  private readonly spare: number;
-  private readonly end: number;
+  private readonly places: ReturnType<typeof placesOf>;
 
   /** @param checkpoint for the first thread, which writes the weights */
   constructor(
@@ -58,28 +71,14 @@ export class Decoder {
     checkpoint?: Checkpoint,
   ) {
     const { module, memory, header, number, threads } = thread;
-    const arena = new Arena(CONTROL_BYTES);
-    const store = new Store(arena, header, memory, checkpoint);
-    const weights = weightsOf(store);
-    this.codes = arena.floats(weights.code.rows * cellsOf(weights));
-    this.pictures = Array.from({ length: PICTURES_KEPT }, () => pictureAt(arena, weights));
-    this.input = arena.floats(weights.channels * cellsOf(weights));
-    const spares = Array.from({ length: threads }, () => arena.floats(weights.channels * TILE));
-    this.spare = spares[number]!;
-    this.end = arena.end;
-    const values = new Float32Array(memory.buffer);
-    this.run = { kernels: linked(module, memory), values, team: new Team(number, threads, memory, 0), weights };
+    this.places = placesOf(new Store(new Arena(CONTROL_BYTES), header, memory, checkpoint), threads);
+    const team = new Team(number, threads, memory, 0);
+    this.run = { kernels: linked(module, memory), values: new Float32Array(memory.buffer), team, weights: this.places.weights };
   }
 
-  /** Bytes that must be there before a thread is made: weights, pictures, and room for a usual prompt. */
+  /** Makes room for weights and pictures; before there is any thread. */
   static reserve(header: Header, memory: WebAssembly.Memory, threads: number): void {
-    const arena = new Arena(CONTROL_BYTES);
-    const weights = weightsOf(new Store(arena, header, memory));
-    arena.floats(weights.code.rows * cellsOf(weights));
-    for (let slot = 0; slot < PICTURES_KEPT; slot++) pictureAt(arena, weights);
-    arena.floats(weights.channels * cellsOf(weights));
-    for (let thread = 0; thread < threads; thread++) arena.floats(weights.channels * TILE);
-    grow(memory, arena.end);
+    grow(memory, placesOf(new Store(new Arena(CONTROL_BYTES), header, memory), threads).end);
   }
 
   get cellsPerSide(): number {
@@ -93,32 +92,36 @@ export class Decoder {
     if (embeddings.length !== weights.channels * cells) throw new Error("The embedding does not fit the decoder; reload the page.");
     for (let channel = 0; channel < weights.channels; channel++) {
       for (let tile = 0; tile < cells / TILE; tile++) {
-        const to = this.input / 4 + (tile * weights.channels + channel) * TILE;
+        const to = this.places.input / 4 + (tile * weights.channels + channel) * TILE;
         values.set(embeddings.subarray(channel * cells + tile * TILE, channel * cells + (tile + 1) * TILE), to);
         const absent = values[weights.noMask / 4 + channel]!;
         for (let index = to; index < to + TILE; index++) values[index]! += absent;
       }
     }
-    const picture = this.pictures[slot]!;
+    const picture = this.places.pictures[slot]!;
     picture.grid = grid;
     numberCells(this.thread.memory, picture, this.cellsPerSide);
   }
 
   /** The first thread's: logits of the whole square. */
   bringMask(logits: Float32Array): void {
-    this.fresh().values.set(logits, this.input / 4);
+    this.fresh().values.set(logits, this.places.input / 4);
+  }
+
+  private get spare(): number {
+    return this.places.spares[this.thread.number]!;
   }
 
   /** Position codes; once. */
   start(): void {
-    projectPositions(this.fresh(), this.codes, this.spare);
+    projectPositions(this.fresh(), this.places.codes, this.spare);
     this.run.team.meet();
   }
 
   project(slot: number, grid: [number, number]): void {
-    const picture = this.pictures[slot]!;
+    const picture = this.places.pictures[slot]!;
     picture.grid = grid;
-    projectPicture(this.fresh(), picture, this.input, this.codes, this.spare);
+    projectPicture(this.fresh(), picture, this.places.input, this.places.codes, this.spare);
     this.run.team.meet();
   }
 
@@ -126,7 +129,7 @@ export class Decoder {
   makeRoom(points: number): void {
     const { weights } = this.run;
     const { threads, memory } = this.thread;
-    grow(memory, scratchOf(this.end, weights, 1 + weights.masks + points, 0, threads).end);
+    grow(memory, scratchOf(this.places.end, weights, 1 + weights.masks + points, 0, threads).end);
   }
 
   /** Masks of one prompt; every thread works them out, and each can tell them. */
@@ -134,14 +137,14 @@ export class Decoder {
     const run = this.fresh();
     const { values, weights, team } = run;
     const { channels, layers, masks } = weights;
-    const picture = this.pictures[slot]!;
+    const picture = this.places.pictures[slot]!;
     const count = 1 + masks + labels.length;
-    const scratch = scratchOf(this.end, weights, count, team.number, team.size);
+    const scratch = scratchOf(this.places.end, weights, count, team.number, team.size);
     const { tokens, queries, sum } = scratch;
     embed(run, coords, labels, tokens);
     values.copyWithin(queries / 4, tokens / 4, tokens / 4 + count * channels);
-    const side = new PromptSide(run, picture, this.codes, scratch, count);
-    if (masked) side.addMask(this.input);
+    const side = new PromptSide(run, picture, this.places.codes, scratch, count);
+    if (masked) side.addMask(this.places.input);
     layers.forEach((layer, number) => {
       attendToTokens(run, layer, number === 0, queries, tokens, count, scratch.attention);
       add(values, sum, queries, tokens, count * channels);
@@ -198,5 +201,9 @@ export class Decoder {
 
 function grow(memory: WebAssembly.Memory, bytes: number): void {
   const pages = Math.ceil((bytes - memory.buffer.byteLength) / PAGE);
-  if (pages > 0) memory.grow(pages);
+  try {
+    if (pages > 0) memory.grow(pages);
+  } catch {
+    throw new Error("The browser has no memory left for this; use fewer points, or close other pages.");
+  }
 }
