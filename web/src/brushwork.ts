@@ -58,11 +58,15 @@ export class Brushwork {
 
   /** Fills holes and removes islands of fewer pixels, in the draft or else in the selected mask. */
   cleanUp(minArea: number): void {
-    if (!this.begin(false)) return;
+    // An answer on its way would be of another mask.
+    if (this.editor.draft.value?.pending || !this.begin(false)) return;
     const { layer, shape } = this.work!;
     const mask = shapeToMask(shape, this.editor.size);
-    layer.pieces(removeSmallRegions(mask, minArea, "holes", maskBox(mask, shape.box)), true);
-    layer.pieces(removeSmallRegions(mask, minArea, "islands", maskBox(mask, shape.box)), false);
+    const holes = removeSmallRegions(mask, minArea, "holes", maskBox(mask, shape.box));
+    const islands = removeSmallRegions(mask, minArea, "islands", maskBox(mask, shape.box));
+    if (!holes.length && !islands.length) return this.cancel();
+    layer.pieces(holes, true);
+    layer.pieces(islands, false);
     this.end();
   }
 

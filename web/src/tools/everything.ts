@@ -1,9 +1,10 @@
 /** All masks that the model finds by itself: one lights up under the pointer, a click takes it. */
 import type { Editor } from "../editor";
-import type { PointerAt, ToolHandler } from "./tool";
+import { CLICK_SLACK, type PointerAt, type ToolHandler } from "./tool";
 
 export class EverythingTool implements ToolHandler {
   readonly cursor = "default";
+  private start: PointerAt | null = null;
 
   constructor(private readonly editor: Editor) {}
 
@@ -13,12 +14,20 @@ export class EverythingTool implements ToolHandler {
     this.editor.setCursor(id ? "pointer" : this.cursor);
   }
 
+  down(at: PointerAt): void {
+    this.start = at;
+  }
+
   up(at: PointerAt): void {
+    const { start } = this;
+    this.start = null;
+    if (!start || start.opposite || Math.hypot(at.x - start.x, at.y - start.y) >= CLICK_SLACK * at.reach) return;
     const id = this.editor.proposalAt(at);
     if (id) this.editor.takeProposals([id]);
   }
 
   cancel(): void {
+    this.start = null;
     this.editor.hovered.set(null);
   }
 }
