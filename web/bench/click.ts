@@ -2,18 +2,18 @@
  * The page of benchmarks/browser_click.py: every click on the canvas is answered and painted, by the app's session or
  * by the plain decoder, and both ways are timed from the event to the drawn canvas and to the next frame.
  */
-import type { Api } from "../src/api";
-import { cropped, fromFloat16, isAmbiguous, overSquare, pointsOf } from "../src/decoding";
+import type { Api } from "../src/project/api";
+import { cropped, fromFloat16, isAmbiguous, overSquare, pointsOf } from "../src/model/decoding";
 import { BLANK } from "../src/document";
-import { drafted } from "../src/looks";
-import { Prompter } from "../src/prompter";
-import { Resize } from "../src/resize";
-import { SamSession } from "../src/sam";
-import type { LowRes, Prediction, Prompt } from "../src/segmenter";
-import { CandidateShape } from "../src/shapes";
-import { Sprite } from "../src/sprite";
-import type { EmbeddingInfo } from "../src/types";
-import { Viewport } from "../src/viewport";
+import { drafted } from "../src/canvas/looks";
+import { Prompter } from "../src/model/prompter";
+import { Resize } from "../src/model/resize";
+import { SamSession } from "../src/model/sam";
+import type { LowRes, Prediction, Prompt } from "../src/model/segmenter";
+import { CandidateShape } from "../src/masks/shapes";
+import { Sprite } from "../src/canvas/sprite";
+import type { EmbeddingInfo } from "../src/project/types";
+import { Viewport } from "../src/canvas/viewport";
 import type { ToPlain } from "./plain.worker";
 
 /** "hover": the pointer rests where it will click, as hands do, and the app shows a preview meanwhile. */

@@ -1,11 +1,11 @@
 /** Corrections by hand while they are made: to the draft, to the selected mask, or to a new one. */
 import { type Draft, BLANK, candidateShape, withRuns } from "./document";
 import type { Editor } from "./editor";
-import { maskBox, maskToRuns, type Position } from "./mask";
-import { removeSmallRegions } from "./regions";
-import type { Box } from "./rle";
-import { CorrectedShape, CorrectionLayer, shapeToMask, type Corrections, type Shape } from "./shapes";
-import type { Annotation } from "./types";
+import { maskBox, maskToRuns, type Position } from "./masks/mask";
+import { removeSmallRegions } from "./masks/regions";
+import type { Box } from "./masks/rle";
+import { CorrectedShape, CorrectionLayer, shapeToMask, type Corrections, type Shape } from "./masks/shapes";
+import type { Annotation } from "./project/types";
 
 const NO_CORRECTIONS: Corrections = { added: null, removed: null };
 

@@ -1,10 +1,10 @@
 /** What is undone and redone: the accepted masks of a picture and the draft over them, as values that never change. */
-import type { Size } from "./resize";
-import { encodeRle, runsArea, runsBox, type Box, type Runs } from "./rle";
-import type { Candidate, LowRes, PromptPoint } from "./segmenter";
-import { CandidateShape, type Corrections } from "./shapes";
-import { uuid } from "./uuid";
-import type { Annotation, AnnotationInput, PromptRecord } from "./types";
+import type { Size } from "./model/resize";
+import { encodeRle, runsArea, runsBox, type Box, type Runs } from "./masks/rle";
+import type { Candidate, LowRes, PromptPoint } from "./model/segmenter";
+import { CandidateShape, type Corrections } from "./masks/shapes";
+import { uuid } from "./project/uuid";
+import type { Annotation, AnnotationInput, PromptRecord } from "./project/types";
 
 /** A mask that is not yet accepted: how it is asked for, what the model answered, what the hand corrected. */
 export interface Draft extends Corrections {

@@ -5,26 +5,26 @@
  * (by `onOperation`) to a state. The page around the canvas watches the signals and calls the methods.
  */
 import { Brushwork } from "./brushwork";
-import { Crosshair } from "./crosshair";
+import { Crosshair } from "./canvas/crosshair";
 import { adopting, BLANK, draftAnnotation, operationsBetween, shed } from "./document";
 import type { Draft, Operation, State } from "./document";
-import { Gestures } from "./gestures";
+import { Gestures } from "./canvas/gestures";
 import { History } from "./history";
-import { clipped, maskToRuns, type Position } from "./mask";
-import { Painter } from "./painter";
-import { Prompter } from "./prompter";
-import { Proposals } from "./proposals";
-import type { Size } from "./resize";
-import { contains, type Box } from "./rle";
-import { Scene } from "./scene";
-import type { Candidate, Segmenter } from "./segmenter";
-import { rleShape, shapeToMask, type RunsShape } from "./shapes";
+import { clipped, maskToRuns, type Position } from "./masks/mask";
+import { Painter } from "./canvas/painter";
+import { Prompter } from "./model/prompter";
+import { Proposals } from "./model/proposals";
+import type { Size } from "./model/resize";
+import { contains, type Box } from "./masks/rle";
+import { Scene } from "./canvas/scene";
+import type { Candidate, Segmenter } from "./model/segmenter";
+import { rleShape, shapeToMask, type RunsShape } from "./masks/shapes";
 import { Signal } from "./signal";
 import { handlersOf } from "./tools/all";
 import type { PointerAt, Tool, ToolHandler } from "./tools/tool";
-import type { Annotation, ImageItem, Label } from "./types";
-import type { Viewport } from "./viewport";
-import { masks, Voice } from "./voice";
+import type { Annotation, ImageItem, Label } from "./project/types";
+import type { Viewport } from "./canvas/viewport";
+import { masks, Voice } from "./panels/voice";
 
 export type { Draft, Operation } from "./document";
 export type { Tool } from "./tools/tool";

@@ -1,9 +1,9 @@
 /** Brings the keys of the page to what they mean. */
-import { anyDialogOpen } from "./dialogs";
+import { anyDialogOpen } from "./panels/dialogs";
 import type { Editor, Tool } from "./editor";
 import { actionOf, type Action, type Situation } from "./keyboard";
-import type { LabelList } from "./labels";
-import { steppedBrush } from "./toolbar";
+import type { LabelList } from "./project/labels";
+import { steppedBrush } from "./panels/toolbar";
 
 export interface KeyHooks {
   pick(tool: Tool): void;

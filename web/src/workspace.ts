@@ -1,11 +1,11 @@
 /** The open image: fetches the picture, its masks and its embedding, and prepares what comes next. */
-import { ApiError, messageOf, type Api } from "./api";
+import { ApiError, messageOf, type Api } from "./project/api";
 import type { Editor, Operation } from "./editor";
-import type { ImageList } from "./images";
-import type { CurrentModel } from "./model";
+import type { ImageList } from "./project/images";
+import type { CurrentModel } from "./model/model";
 import { Signal } from "./signal";
-import type { Sync } from "./sync";
-import type { Annotation, EmbeddingInfo, ImageItem } from "./types";
+import type { Sync } from "./project/sync";
+import type { Annotation, EmbeddingInfo, ImageItem } from "./project/types";
 
 /** Images whose embeddings are made ahead. */
 const AHEAD = 2;

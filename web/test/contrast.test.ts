@@ -1,6 +1,6 @@
 /** WCAG 2.2 AA, calculated from the colours of theme.css: 4.5 for text, 3 for borders of controls and signs. */
 import { describe, expect, test } from "vitest";
-import { COLORS, inkOn } from "../src/labels";
+import { COLORS, inkOn } from "../src/project/labels";
 import css from "../src/theme.css?raw";
 
 const tokens = new Map<string, { light: string; dark: string }>();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import * as decoding from "../src/decoding";
-import { Resize } from "../src/resize";
+import * as decoding from "../src/model/decoding";
+import { Resize } from "../src/model/resize";
 
 describe("prompts", () => {
   const resize = new Resize([512, 1024], 2048);

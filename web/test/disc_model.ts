@@ -1,6 +1,6 @@
 /** A model for tests: three discs about the first point, or the ellipse in the box; other points add or bite discs. */
-import { Resize, type Size } from "../src/resize";
-import type { Candidate, Prediction, Prompt, Segmenter } from "../src/segmenter";
+import { Resize, type Size } from "../src/model/resize";
+import type { Candidate, Prediction, Prompt, Segmenter } from "../src/model/segmenter";
 
 export class DiscModel implements Segmenter {
   readonly asked: Prompt[] = [];

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { adopting, BLANK, candidateShape, draftAnnotation, operationsBetween, shed, withRuns } from "../src/document";
 import type { Draft, State } from "../src/document";
-import { maskToRuns } from "../src/mask";
-import { encodeRle } from "../src/rle";
-import { CorrectedShape, CorrectionLayer, rleShape, RunsShape, shapeToMask } from "../src/shapes";
-import type { Annotation } from "../src/types";
+import { maskToRuns } from "../src/masks/mask";
+import { encodeRle } from "../src/masks/rle";
+import { CorrectedShape, CorrectionLayer, rleShape, RunsShape, shapeToMask } from "../src/masks/shapes";
+import type { Annotation } from "../src/project/types";
 import { DiscModel } from "./disc_model";
 import { drawing, everyIndex, fromDrawing } from "./pixels";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { EventParser, readEvents } from "../src/events";
+import { EventParser, readEvents } from "../src/model/events";
 
 const STREAM = 'event: progress\r\ndata: {"done":1}\r\n\r\n: a comment\n\nevent: result\ndata: one\ndata:two\n\ndata: bare\n\nevent: empty\n\n';
 const EVENTS = [

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { ApiError, type LabelSet } from "../src/api";
+import { ApiError, type LabelSet } from "../src/project/api";
 import {
   addLabel, COLORS, freeColor, freeShortcut, inkOn, LabelList, nameError, recolorLabel, rekeyLabel, removeLabel, renameLabel,
-} from "../src/labels";
-import type { Label } from "../src/types";
+} from "../src/project/labels";
+import type { Label } from "../src/project/types";
 
 const DOG: Label = { name: "dog", color: COLORS[0], shortcut: "1" };
 const CAT: Label = { name: "cat", color: COLORS[1], shortcut: "2" };

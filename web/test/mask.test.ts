@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import clean from "./golden/clean.json";
 import upscale from "./golden/upscale.json";
-import { drawStroke, emptyMask, fillPolygon, maskBox, maskToRuns, runsToMask, subtract, union } from "../src/mask";
-import { upscaleLogits } from "../src/mask";
-import { removeSmallRegions, type RegionKind } from "../src/regions";
-import { Resize, type Size } from "../src/resize";
-import { decodeRle } from "../src/rle";
-import type { Rle } from "../src/types";
+import { drawStroke, emptyMask, fillPolygon, maskBox, maskToRuns, runsToMask, subtract, union } from "../src/masks/mask";
+import { upscaleLogits } from "../src/masks/mask";
+import { removeSmallRegions, type RegionKind } from "../src/masks/regions";
+import { Resize, type Size } from "../src/model/resize";
+import { decodeRle } from "../src/masks/rle";
+import type { Rle } from "../src/project/types";
 import { drawing, fromDrawing } from "./pixels";
 
 describe("a round brush", () => {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { colour } from "../src/outline";
+import { colour } from "../src/canvas/outline";
 
 const [FILL, EDGE, HALO] = [1, 2, 3];
 

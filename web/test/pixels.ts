@@ -1,5 +1,5 @@
 /** Masks in tests as text of 0 and 1, row by row. */
-import type { BitMask } from "../src/mask";
+import type { BitMask } from "../src/masks/mask";
 
 export function fromText(text: string, [height, width]: readonly number[]): BitMask {
   return { width: width!, height: height!, data: Uint8Array.from(text, Number) };

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { BLANK, type Draft } from "../src/document";
-import { Prompter } from "../src/prompter";
-import type { Prediction, Prompt, Segmenter } from "../src/segmenter";
+import { Prompter } from "../src/model/prompter";
+import type { Prediction, Prompt, Segmenter } from "../src/model/segmenter";
 
 /** Answers when told to. */
 class Slow implements Segmenter {

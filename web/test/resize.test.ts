@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import vectors from "./golden/resize.json";
-import { Resize, type Size } from "../src/resize";
+import { Resize, type Size } from "../src/model/resize";
 
 describe("Resize", () => {
   it.each(vectors)("gives what geometry.Resize gives for $original_size in $image_size", (vector) => {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import vectors from "./golden/rle.json";
-import { maskArea, maskBox, maskToRuns, runsToMask } from "../src/mask";
-import { contains, decodeRle, encodeRle, runsArea, runsBox, sampleRuns } from "../src/rle";
-import type { Rle } from "../src/types";
+import { maskArea, maskBox, maskToRuns, runsToMask } from "../src/masks/mask";
+import { contains, decodeRle, encodeRle, runsArea, runsBox, sampleRuns } from "../src/masks/rle";
+import type { Rle } from "../src/project/types";
 import { everyIndex, fromText } from "./pixels";
 
 const asRle = (vector: { size: number[]; counts: string }): Rle => ({

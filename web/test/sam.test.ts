@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { FromWorker, ToWorker } from "../src/decoder/messages";
-import { toBase64, toFloat16 } from "../src/decoding";
-import { Cancelled, SamSession } from "../src/sam";
+import { toBase64, toFloat16 } from "../src/model/decoding";
+import { Cancelled, SamSession } from "../src/model/sam";
 
 const INFO = { id: "a", model: "m", original_size: [32, 64] as [number, number], image_size: 64 };
 const POINT = { points: [{ x: 1, y: 2, label: 1 as const }] };

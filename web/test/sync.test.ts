@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Api } from "../src/api";
-import { Outbox, type Unsaved } from "../src/outbox";
-import { Sync, type Conflict } from "../src/sync";
-import type { Annotation } from "../src/types";
+import { Api } from "../src/project/api";
+import { Outbox, type Unsaved } from "../src/project/outbox";
+import { Sync, type Conflict } from "../src/project/sync";
+import type { Annotation } from "../src/project/types";
 
 function annotation(id: string, counts = "a", label: string | null = null): Annotation {
   return {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Viewport } from "../src/viewport";
+import { Viewport } from "../src/canvas/viewport";
 
 function opened(width: number, height: number, ratio = 1): { view: Viewport; changes: () => number } {
   let changes = 0;

@@ -1,4 +1,4 @@
-"""What a client sends and gets about pictures, annotations and labels; the twin of web/src/types.ts.
+"""What a client sends and gets about pictures, annotations and labels; the twin of web/src/project/types.ts.
 
 Everything has bounds. Keys that are not known are refused: a misspelt one would be lost without a word.
 """

@@ -1,8 +1,8 @@
 /** A box around the object; the corners and sides of the draft's box can be dragged afterwards. */
 import type { Editor } from "../editor";
-import { drawBox } from "../marks";
-import type { Marks } from "../painter";
-import type { Box } from "../rle";
+import { drawBox } from "../canvas/marks";
+import type { Marks } from "../canvas/painter";
+import type { Box } from "../masks/rle";
 import { CLICK_SLACK, type PointerAt, type ToolHandler } from "./tool";
 
 /** CSS pixels around a corner or side in which it is taken. */

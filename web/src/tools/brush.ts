@@ -1,8 +1,8 @@
 /** A round brush, or eraser, for the draft, else for the selected mask, else for a new mask by hand. */
 import type { Editor } from "../editor";
-import type { Position } from "../mask";
-import type { Marks } from "../painter";
-import { drawCircle } from "../marks";
+import type { Position } from "../masks/mask";
+import type { Marks } from "../canvas/painter";
+import { drawCircle } from "../canvas/marks";
 import type { PointerAt, ToolHandler } from "./tool";
 
 export class BrushTool implements ToolHandler {

@@ -3,9 +3,9 @@
  * taken from it) exactly as drawn. Any other is a scribble: points along it go to the model as clicks.
  */
 import type { Editor } from "../editor";
-import type { Position } from "../mask";
-import type { Marks } from "../painter";
-import { drawPath } from "../marks";
+import type { Position } from "../masks/mask";
+import type { Marks } from "../canvas/painter";
+import { drawPath } from "../canvas/marks";
 import type { PointerAt, ToolHandler } from "./tool";
 
 /** A stroke is closed when its ends are nearer than this many CSS pixels, or this share of its length. */

@@ -2,7 +2,7 @@
 import type { Editor } from "../editor";
 import { BoxTool } from "./box";
 import { CLICK_SLACK, type PointerAt, type ToolHandler } from "./tool";
-import type { Marks } from "../painter";
+import type { Marks } from "../canvas/painter";
 
 export class PointTool implements ToolHandler {
   readonly cursor = "crosshair";

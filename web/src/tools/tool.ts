@@ -1,5 +1,5 @@
 /** What a tool is: it hears of the pointer in pixels of the picture, and may draw marks. */
-import type { Marks } from "../painter";
+import type { Marks } from "../canvas/painter";
 
 export type Tool = "point" | "box" | "lasso" | "brush" | "eraser" | "select" | "everything" | "pan";
 

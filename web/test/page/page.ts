@@ -1,9 +1,9 @@
 /** The editor with a drawn picture and a model that answers with discs: `npx vite` and open /test/page/. */
 import { Editor } from "../../src/editor";
-import { emptyMask, fillPolygon, maskToRuns } from "../../src/mask";
-import { encodeRle, runsArea, runsBox } from "../../src/rle";
+import { emptyMask, fillPolygon, maskToRuns } from "../../src/masks/mask";
+import { encodeRle, runsArea, runsBox } from "../../src/masks/rle";
 import { DiscModel } from "../disc_model";
-import type { Annotation } from "../../src/types";
+import type { Annotation } from "../../src/project/types";
 
 const query = new URLSearchParams(location.search);
 const [width, height] = [Number(query.get("width") ?? 1200), Number(query.get("height") ?? 800)];
