@@ -59,7 +59,7 @@ export function scratchOf(start: number, weights: Weights, tokens: number, numbe
     hidden: floats(tokens * TILE),
     picked: floats(Math.max(room, channels) * TILE),
     upscaled: floats(channels * TILE),
-    upscaledTwice: floats(2 * TILE * TILE),
+    upscaledTwice: floats((channels / 2) * TILE),
     pixels: floats(4 * masks * TILE),
     heads: floats((masks + 1) * 3 * channels),
     hyper: floats(masks * TILE),

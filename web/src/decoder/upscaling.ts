@@ -17,7 +17,7 @@ export function upscale(run: Run, picture: Picture, side: PromptSide, scratch: S
   const [height, width] = picture.grid;
   prepare(run, side, scratch, rows);
   const quarter = channels / PLACES;
-  const half = 2 * TILE; // places times channels after the second upscaling
+  const half = channels / 2; // places times channels after the second upscaling
   for (let tile = team.number; tile < Math.ceil((height * width) / TILE); tile += team.size) {
     const cells = picture.cells + tile * ROW;
     const { picked, upscaled, upscaledTwice, pixels } = scratch;
