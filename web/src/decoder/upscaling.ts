@@ -9,7 +9,7 @@ const NORM_EPS = 1e-6;
 /** Places in a cell after each of the two upscalings. */
 const PLACES = 4;
 
-/** Masks of `chosen.length` hypernetworks, `hyper` (as many x 64): `masks`, each row by row in pixels of the low resolution. */
+/** Masks of `count` hypernetworks, `hyper` (count x 64), into `scratch.masks`: each row by row, in pixels of the low resolution. */
 export function upscale(run: Run, picture: Picture, side: PromptSide, scratch: Scratch, hyper: number, count: number): void {
   const { kernels, team, weights } = run;
   const { channels, firstUpscaling, secondUpscaling } = weights;
