@@ -1,6 +1,7 @@
 """Run an application until Ctrl-C: the address first, so that a taken one is one sentence."""
 
 import errno
+import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -56,18 +57,27 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, begin_shutdown: Callable[[], None]) -> None:
         super().__init__(config)
         self._begin_shutdown = begin_shutdown
+        self.interrupted = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.interrupted = self.interrupted or sig == signal.SIGINT
         self._begin_shutdown()
         super().handle_exit(sig, frame)
 
 
 def run(app: FastAPI, listening: socket.socket) -> None:
-    """Answer until SIGINT or SIGTERM; requests that run may end."""
-    server(app).run(sockets=[listening])
+    """Answer until SIGINT or SIGTERM; requests that run may end.
+
+    Raises:
+        KeyboardInterrupt: it was SIGINT. uvicorn raises it most times, and not on every busy machine.
+    """
+    one = server(app)
+    one.run(sockets=[listening])
+    if one.interrupted:
+        raise KeyboardInterrupt
 
 
-def server(app: FastAPI) -> uvicorn.Server:
+def server(app: FastAPI) -> _Server:
     """The server of an application, not yet started."""
     config = uvicorn.Config(
         app,
