@@ -1,5 +1,5 @@
 /** What an annotator does with the other tools, one scenario a function; tests/web/test_tools.py plays them. */
-import { accept, backend, click, colours, id, open } from "./hands.mjs";
+import { accept, backend, click, colours, drafted, drag, id, open } from "./hands.mjs";
 
 const SETTLED = 300; // ms until everything is painted
 
@@ -43,4 +43,36 @@ export async function hover(stage, given) {
   counts.elsewhere = await asked();
   await accept(page);
   return { before, shown, left, draftsBeforeClick, asked: counts };
+}
+
+/** A lasso adds, one with Alt takes away. */
+export async function lasso(stage, given) {
+  const { page, at } = await open(stage, given);
+  await page.locator(id("tool-lasso")).click();
+  await drag(page, at, given.ring);
+  await drafted(page);
+  await page.keyboard.down("Alt");
+  await drag(page, at, given.hole);
+  await page.keyboard.up("Alt");
+  await accept(page);
+}
+
+/** A tap, then a finger that rests, on a tablet. */
+export async function touch(stage, given) {
+  const { page, context, at } = await open(stage, { ...given, options: { hasTouch: true } });
+  const finger = await context.newCDPSession(page);
+  const put = async (type, place) => {
+    const touchPoints = place ? [{ x: place[0], y: place[1] }] : [];
+    await finger.send("Input.dispatchTouchEvent", { type, touchPoints });
+  };
+  await page.touchscreen.tap(...(await at(given.place)));
+  await drafted(page);
+  await page.locator(`${id("candidate-1")}:not([disabled])`).waitFor();
+  const candidates = await page.locator(`[data-testid^="candidate-"]:not([disabled])`).count();
+  const step = page.locator(`${id("candidate-3")}[disabled]`);
+  await put("touchStart", await at(given.rest));
+  await step.waitFor(); // two clicks have one answer; the finger is still down
+  await put("touchEnd");
+  await accept(page);
+  return { candidates };
 }
