@@ -1,5 +1,5 @@
 /** What an annotator does with the other tools, one scenario a function; tests/web/test_tools.py plays them. */
-import { accept, backend, click, colours, drafted, drag, id, open } from "./hands.mjs";
+import { accept, backend, click, colours, drafted, drag, id, masks, open, saved } from "./hands.mjs";
 
 const SETTLED = 300; // ms until everything is painted
 
@@ -68,11 +68,62 @@ export async function touch(stage, given) {
   await page.touchscreen.tap(...(await at(given.place)));
   await drafted(page);
   await page.locator(`${id("candidate-1")}:not([disabled])`).waitFor();
-  const candidates = await page.locator(`[data-testid^="candidate-"]:not([disabled])`).count();
-  const step = page.locator(`${id("candidate-3")}[disabled]`);
+  const candidates = await page.locator('[data-testid^="candidate-"]:not([disabled])').count();
   await put("touchStart", await at(given.rest));
-  await step.waitFor(); // two clicks have one answer; the finger is still down
+  await page.locator(`${id("candidate-3")}[disabled]`).waitFor(); // two clicks have one answer; the finger is still down
   await put("touchEnd");
   await accept(page);
   return { candidates };
+}
+
+/** A COCO file through the dialog; then colours at the points with its masks shown, and hidden. */
+export async function importCoco(stage, given) {
+  const { page, at } = await open(stage, given);
+  await page.locator(id("import")).click();
+  await page.locator(id("import-files")).setInputFiles(given.file);
+  await page.locator(id("import-dialog-import")).click();
+  const toast = page.locator(id("toast-info"));
+  const told = await toast.locator(".toast-text").textContent();
+  await toast.evaluateAll((all) => all.forEach((one) => one.remove())); // it goes by itself, but lies over the picture
+  await page.locator(id("mask-item")).first().waitFor();
+  const items = await page.locator(id("mask-item")).allTextContents();
+  await page.mouse.move(5, 5);
+  await page.waitForTimeout(SETTLED);
+  const shown = await colours(page, at, given.points);
+  await page.locator(id("hide-masks")).click();
+  await page.waitForTimeout(SETTLED);
+  return { told, items, shown, hidden: await colours(page, at, given.points) };
+}
+
+/** What the app sends says nothing of points, and the usual 1024 take long: the same work with fewer. */
+async function ask(route, { url, pointsPerSide }) {
+  const { request } = route.request().frame().page();
+  const picture = await request.get(route.request().url().replace(/generate$/, "file"));
+  const image = { name: "picture.png", mimeType: "image/png", buffer: await picture.body() };
+  const config = JSON.stringify({ points_per_side: pointsPerSide });
+  await route.fulfill({ response: await request.post(`${url}/v1/generate`, { multipart: { image, config } }) });
+}
+
+/** Everything: one mask is taken with a click, the others are closed. */
+export async function everything(stage, given) {
+  const { page, at } = await open(stage, given);
+  await page.route("**/generate", (route) => ask(route, given));
+  await page.mouse.move(5, 5);
+  await page.waitForTimeout(SETTLED);
+  const before = await colours(page, at, given.points);
+  await page.locator(id("tool-everything")).click();
+  await page.locator(id("take-all")).waitFor();
+  const left = async () => Number((await page.locator(".proposal-text").textContent()).match(/^(\d+) masks? found/)[1]);
+  const counts = [await left()];
+  await page.mouse.move(5, 5);
+  await page.waitForTimeout(SETTLED);
+  const shown = await colours(page, at, given.points);
+  await page.mouse.click(...(await at(given.place)));
+  await page.locator(id("mask-item")).waitFor();
+  await saved(page);
+  counts.push(await left());
+  await page.locator(id("close-everything")).click();
+  await page.mouse.move(5, 5);
+  await page.waitForTimeout(SETTLED);
+  return { before, counts, shown, closed: await colours(page, at, given.points), masks: await masks(page) };
 }
