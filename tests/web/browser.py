@@ -140,6 +140,13 @@ class Annotator:
             return False
 
 
+def saved(annotator: Annotator, picture: str) -> list[dict[str, Any]]:
+    """The annotations of a picture in the store."""
+    images = annotator.get("/v1/images?limit=100")["images"]
+    image = next(one for one in images if Path(one["file_name"]).stem == picture)
+    return annotator.get(f"/v1/images/{image['id']}/annotations")["annotations"]
+
+
 def _free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))

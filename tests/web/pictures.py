@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from opensam.masks import decode_rle
 
 Rgb = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -55,6 +58,16 @@ def save(drawing: Drawing, path: Path, turned: bool = False) -> None:
     exif = Image.Exif()
     exif[0x0112] = TURNED
     picture.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+
+
+def pixels(annotation: dict[str, Any]) -> Mask:
+    """The mask of an annotation as the server gives it."""
+    return decode_rle(annotation["segmentation"])
+
+
+def iou(one: Mask, other: Mask) -> float:
+    """Intersection over union of two masks."""
+    return float((one & other).sum() / (one | other).sum())
 
 
 def _texture(rng: np.random.Generator, width: int, height: int, colour: tuple[int, int, int]) -> Rgb:

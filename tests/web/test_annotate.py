@@ -1,15 +1,12 @@
 """The annotator as a person uses it: real Chromium, a real server, the embedded model, pictures drawn here."""
 
 import base64
-from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import Annotator, Browser, missing_browser
-from pictures import Drawing, draw, save
+from browser import missing_browser, saved
+from pictures import Drawing, draw, iou, pixels, save
 from pycocotools.coco import COCO
-
-from opensam.masks import decode_rle
 
 pytestmark = [
     pytest.mark.skipif(missing_browser() is not None, reason=str(missing_browser())),
@@ -17,6 +14,7 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
+SCENARIOS = "annotate"
 NAMES = (
     *("clicks", "box", "brush", "keyboard", "conflict", "outage", "abandoned", "candidates", "fallback", "manners"),
     *("dropping", "turned"),
@@ -26,52 +24,6 @@ NAMES = (
 @pytest.fixture(scope="module")
 def drawings() -> dict[str, Drawing]:
     return {name: draw(640, 440, seed) for seed, name in enumerate(NAMES)}
-
-
-@pytest.fixture(scope="module")
-def annotator(drawings, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("annotate") / "pictures"
-    folder.mkdir()
-    for name, drawing in drawings.items():
-        save(drawing, folder / (f"{name}.jpg" if name == "turned" else f"{name}.png"), turned=name == "turned")
-    one = Annotator(folder, folder.parent / "home", folder.parent / "server.log")
-    yield one
-    assert one.stop() in (0, 130)
-    assert "Traceback" not in one.log.read_text()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    one = Browser(tmp_path_factory.mktemp("browser") / "driver.log")
-    yield one
-    one.close()
-
-
-@pytest.fixture(scope="module")
-def play(browser, annotator, tmp_path_factory):
-    """Plays a scenario on the picture of its name."""
-    folder = tmp_path_factory.mktemp("screens")
-
-    def run(scenario: str, picture: str, handlers=None, **arguments):
-        arguments = {"url": annotator.url, "name": picture, "folder": str(folder), **arguments}
-        return browser.run(f"annotate.{scenario}", handlers, **arguments)
-
-    return run
-
-
-def saved(annotator: Annotator, picture: str) -> list[dict]:
-    """The annotations of a picture in the store."""
-    images = annotator.get("/v1/images?limit=100")["images"]
-    image = next(one for one in images if Path(one["file_name"]).stem == picture)
-    return annotator.get(f"/v1/images/{image['id']}/annotations")["annotations"]
-
-
-def pixels(annotation: dict) -> np.ndarray:
-    return decode_rle(annotation["segmentation"])
-
-
-def iou(one: np.ndarray, other: np.ndarray) -> float:
-    return float((one & other).sum() / (one | other).sum())
 
 
 @pytest.fixture(scope="module")
