@@ -138,7 +138,7 @@ def test_what_a_closed_tab_could_not_save_is_saved_by_the_next_one(play, annotat
     assert pixels(annotation)[80, 150]
 
 
-def test_without_webassembly_the_server_decodes(play, drawings):
+def test_where_the_browser_cannot_decode_the_server_does(play, drawings):
     assert "Server" in play("fallback", "fallback", centre=drawings["fallback"].centre("disc"))
 
 
