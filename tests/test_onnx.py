@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from tests.test_cli import assert_one_sentence, run
 
 import opensam
 from opensam.export.decoder import export_decoder
@@ -15,6 +16,7 @@ from opensam.export.graph import write
 from opensam.image import write_png
 from opensam.masks import decode_rle
 from opensam.predictor import Predictor
+from opensam.records import read_image_record
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -34,9 +36,8 @@ PROMPTS = [
 ]
 
 # What runs without torch: the hook fails at the first import of it, whoever asks.
-SCRIPT = """
-import json, sys
-from pathlib import Path
+NO_TORCH = """
+import sys
 
 class NoTorch:
     def find_spec(self, name, path=None, target=None):
@@ -44,6 +45,14 @@ class NoTorch:
             raise ModuleNotFoundError("there is no torch here", name="torch")
 
 sys.meta_path.insert(0, NoTorch())
+"""
+COMMAND = """
+from opensam.cli import main
+main()
+"""
+SCRIPT = """
+import json
+from pathlib import Path
 import numpy as np
 import opensam
 from opensam.onnx import OnnxPredictor
@@ -75,7 +84,7 @@ def folder(tmp_path_factory, make_sam):
         write_png(folder / name, rng.integers(0, 255, (*size, 3), dtype=np.uint8))
     jobs = {"pictures": ["a.png", "b.png"], "prompts": PROMPTS, "settings": [SETTINGS, AWARE]}
     (folder / "jobs.json").write_text(json.dumps(jobs))
-    subprocess.run([sys.executable, "-c", SCRIPT, str(folder)], check=True)
+    subprocess.run([sys.executable, "-c", NO_TORCH + SCRIPT, str(folder)], check=True)
     return folder
 
 
@@ -120,6 +129,45 @@ def test_masks_of_everything_without_torch_are_those_of_torch(folder, predictor,
         assert best["stability_score"] == pytest.approx(record.stability_score, abs=2e-3)
 
 
+def run_without_torch(*arguments):
+    command = [sys.executable, "-c", NO_TORCH + COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def generate_without_torch(folder, out):
+    settings = SETTINGS | {"pred_iou_thresh": 0}
+    options = [f"--set={name}={value}" for name, value in settings.items()]
+    pictures = [folder / name for name in ("a.png", "b.png")]
+    done = run_without_torch("generate", *pictures, "--out", out, "--onnx", folder, *options)
+    return done, opensam.AmgConfig(**settings)
+
+
+def test_a_job_without_torch_writes_the_masks_of_the_graphs_and_goes_on(folder, tmp_path):
+    from opensam.onnx import OnnxPredictor
+
+    done, config = generate_without_torch(folder, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    generator = opensam.MaskGenerator(OnnxPredictor.load(folder, threads=1), config)
+    for name in ("a", "b"):
+        found = read_image_record(tmp_path / f"out/{name}.json").annotations
+        expected = generator.generate(folder / f"{name}.png")
+        assert len(found) == len(expected) > 0
+        assert min(iou(one.mask, other.mask) for one, other in zip(found, expected, strict=True)) > 0.999
+    run = json.loads((tmp_path / "out/run.json").read_text())
+    assert (run["device"], run["config"]["precision"]) == ("onnxruntime", "float32")
+    (tmp_path / "out/b.json").unlink()
+    again, _ = generate_without_torch(folder, tmp_path / "out")
+    assert again.returncode == 0, again.stderr
+    assert "1 image done before" in again.stdout
+    assert (tmp_path / "out/b.json").is_file()
+
+
+def test_a_job_of_graphs_takes_no_other_model(folder, tmp_path):
+    result = run("generate", folder / "a.png", "--out", tmp_path / "out", "--onnx", folder, "--model", "vit_b")
+    assert_one_sentence(result, "expected --onnx without --model")
+    assert not (tmp_path / "out").exists()
+
+
 def test_wrong_prompts_and_embeddings_are_refused_with_the_sentences_of_torch(folder, predictor):
     from opensam.onnx import OnnxPredictor
 
@@ -147,19 +195,8 @@ def test_a_folder_without_the_graphs_is_refused(folder, tmp_path):
         OnnxPredictor.load(folder, "int4")
 
 
-CLI = (
-    SCRIPT.partition("import numpy")[0]
-    + """
-sys.argv = ["opensam", "predict", sys.argv[2], "--onnx", sys.argv[1], "--point", "30,20", "--out", sys.argv[3]]
-from opensam.cli import main
-main()
-"""
-)
-
-
 def test_the_command_predicts_without_torch(folder, tmp_path):
-    command = [sys.executable, "-c", CLI, str(folder), str(folder / "a.png"), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_without_torch("predict", folder / "a.png", "--onnx", folder, "--point", "30,20", "--out", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "a_mask.png" in done.stdout
     with np.load(folder / "answers.npz") as found:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pydantic
 
@@ -11,7 +11,13 @@ from opensam.files import replacing
 
 
 class Config(pydantic.BaseModel):
-    """Base of every config: frozen, typed, and closed to unknown keys."""
+    """Base of every config: frozen, typed, and closed to unknown keys.
+
+    Attributes:
+        may_differ: keys that may change when a run goes on; see `check_same_config`.
+    """
+
+    may_differ: ClassVar[tuple[str, ...]] = ()
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -65,6 +71,28 @@ def _parse(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
+
+
+def check_same_config(folder: Path, before: dict[str, Any], config: Config) -> None:
+    """A folder holds one run: to go on in it with another config would give results that no config explains.
+
+    Raises:
+        ValueError: the config of before differs.
+    """
+    was, now = _flat(before), _flat(config.model_dump(mode="json"))
+    for key in sorted((was.keys() | now.keys()) - set(config.may_differ)):
+        if was.get(key) != now.get(key):
+            raise ValueError(
+                f"expected {folder} to hold a run of the same config, got one with {key}={was.get(key)} "
+                f"instead of {now.get(key)}; repeat its options to resume it, or choose another --out"
+            )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def write_run_json(folder: Path, config: Config, **facts: Any) -> Path:

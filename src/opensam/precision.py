@@ -1,13 +1,30 @@
 """How exactly a model computes, and what a device can do: the one place that asks whether it has bfloat16."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+if TYPE_CHECKING:
+    import torch  # imported where it computes: settings have a precision also where there is no torch
 
 Precision = Literal["auto", "float32", "bf16"]
 
 
-def compute_type(precision: Precision, device: torch.device, given: torch.dtype) -> torch.dtype:
+def resolve(precision: Precision, device: str) -> Precision:
+    """What "auto" means on a device of this machine; anything else stays as it is.
+
+    Raises:
+        ValueError: there is no such precision or device.
+    """
+    import torch
+
+    try:
+        kind = compute_type(precision, torch.device(device), torch.float32)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"expected a device of torch, got {device}: {reason}; try cpu") from None
+    return "bf16" if kind == torch.bfloat16 else "float32"
+
+
+def compute_type(precision: Precision, device: "torch.device", given: "torch.dtype") -> "torch.dtype":
     """The type in which a model shall compute.
 
     Args:
@@ -19,6 +36,8 @@ def compute_type(precision: Precision, device: torch.device, given: torch.dtype)
     Raises:
         ValueError: there is no such precision.
     """
+    import torch
+
     if precision == "float32":
         return torch.float32
     if precision == "bf16":
@@ -28,8 +47,10 @@ def compute_type(precision: Precision, device: torch.device, given: torch.dtype)
     return torch.bfloat16 if given == torch.float32 and has_bfloat16(device) else given
 
 
-def has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: "torch.device") -> bool:
     """Whether a device has instructions for bfloat16; one that imitates them takes six times as long as in float32."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):

@@ -121,7 +121,7 @@ def test_dry_run_prints_the_resolved_config_and_the_number_of_pictures(photos: P
         (["--set", "points=16"], ["unknown config key 'points'", "points_per_side"]),
         (["--set", "tiles.overlap=16"], ["expected --tile with --set tiles.overlap=16"]),
         (["--model", "vit_x"], ["expected the name of a model, got 'vit_x'"]),
-        (["--checkpoint", "none.pth"], ["expected weights in none.pth", "check --checkpoint"]),
+        (["--checkpoint", "none.pth"], ["expected a file none.pth", "check the path"]),
         (["--shards-out", "4", "--overlay"], ["expected SA-1B records alone in tars, got --overlay"]),
     ],
 )

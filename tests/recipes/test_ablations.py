@@ -86,7 +86,7 @@ def test_arms_run_once_and_the_table_has_a_row_for_each(
 
     monkeypatch.setattr(ablations.promptable, "train", refuse)
     assert run(arms, INPUTS, tmp_path, refuse, lambda _: None) == rows
-    with pytest.raises(TrainingError, match="batch_size=1"):
+    with pytest.raises(ValueError, match="batch_size=1"):
         run([Arm("points", arms[0].config.with_overrides(["batch_size=2"]))], INPUTS, tmp_path, refuse, refuse)
     with pytest.raises(TrainingError, match="val"):
         run(arms, Inputs(INPUTS.data, ["synthetic:6:1"]), tmp_path, refuse, refuse)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
 
 import typer
 
@@ -19,9 +19,11 @@ from opensam.cli.shared import (
     DeviceOption,
     DownloadBar,
     ModelOption,
+    OnnxOption,
     PrecisionName,
     PrecisionOption,
     cache_folder,
+    check_only_onnx,
     console,
     stopped,
 )
@@ -63,6 +65,7 @@ def generate(
     checkpoint: CheckpointOption = None,
     device: DeviceOption = "cpu",
     precision: PrecisionOption = PrecisionName.auto,
+    onnx: OnnxOption = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help=WORKERS_HELP, show_default=False)] = None,
     backend: Annotated[str, typer.Option("--backend", help="local: here; ray: on a Ray cluster")] = "local",
     shards_out: Annotated[
@@ -86,13 +89,13 @@ def generate(
     from opensam.recipes import generation
     from opensam.recipes.inputs import find_pictures
 
-    facts = model_facts(model, checkpoint)
+    source = choose(model, checkpoint, onnx, device, precision)
+    facts = source.facts()
     amg, tiles = settings(preset, overrides or [], tile, facts["model"])
     inputs = find_pictures(images, out)
     config = generation.GenerateConfig.model_validate(
         {
             **facts,
-            "precision": generation.resolve(precision.value, device),
             "amg": amg,
             "tiles": tiles,
             "format": output_format,
@@ -107,9 +110,94 @@ def generate(
         typer.echo(json.dumps(config.model_dump(mode="json"), indent=2))
         return
     generation.check_folder(out, config)
-    download(config)
-    load = partial(generation.open_segment, config, checkpoint and checkpoint.absolute(), device, cache_folder())
-    work(inputs, out, config, load, Where(backend, workers, device))
+    work(inputs, out, config, source.opener(config), Where(backend, workers, source.device))
+
+
+class Source(Protocol):
+    """Where a job's masks come from."""
+
+    @property
+    def device(self) -> str:
+        """What computes."""
+
+    def facts(self) -> dict[str, str | None]:
+        """What `GenerateConfig` says of it, told without loading it where that takes long.
+
+        Raises:
+            ValueError: it cannot be had.
+        """
+
+    def opener(self, config: "GenerateConfig") -> "Callable[[], Segment]":
+        """What every worker calls first."""
+
+
+@dataclass(frozen=True)
+class TorchModel:
+    """A model of the zoo, or a checkpoint."""
+
+    model: str | None
+    checkpoint: Path | None
+    device: str
+    precision: PrecisionName
+
+    def facts(self) -> dict[str, str | None]:
+        """See `Source`."""
+        from opensam.files import digest_of
+        from opensam.models import zoo
+        from opensam.precision import resolve
+
+        precision = resolve(self.precision.value, self.device)
+        if self.checkpoint is None:
+            return {"model": zoo.find(self.model or "opensam_tiny").name, "precision": precision}
+        name = zoo.find(self.model).name if self.model is not None else None
+        return {"model": name, "weights": digest_of(self.checkpoint), "precision": precision}
+
+    def opener(self, config: "GenerateConfig") -> "Callable[[], Segment]":
+        """See `Source`; fetches weights before workers begin, each of which would wait for the others."""
+        from opensam.models import zoo
+        from opensam.recipes import generation
+
+        if config.weights is None and config.model is not None and (spec := zoo.find(config.model)).url is not None:
+            with DownloadBar() as bar:
+                zoo.download(spec, cache_folder(), bar)
+        checkpoint = self.checkpoint and self.checkpoint.absolute()
+        return partial(generation.open_segment, config, checkpoint, self.device, cache_folder())
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """What `opensam export` wrote."""
+
+    folder: Path
+    device: str = "onnxruntime"
+
+    def facts(self) -> dict[str, str | None]:
+        """See `Source`."""
+        from opensam.files import digest_of
+        from opensam.onnx.predictor import OnnxPredictor, graph_files
+
+        name = OnnxPredictor.load(self.folder).name
+        return {"model": name, "weights": digest_of(*graph_files(self.folder)), "precision": "float32"}
+
+    def opener(self, config: "GenerateConfig") -> "Callable[[], Segment]":
+        """See `Source`."""
+        from opensam.recipes import generation
+
+        return partial(generation.open_onnx_segment, config, self.folder.absolute())
+
+
+def choose(
+    model: str | None, checkpoint: Path | None, onnx: Path | None, device: str, precision: PrecisionName
+) -> Source:
+    """What the options name.
+
+    Raises:
+        ValueError: they contradict each other.
+    """
+    if onnx is None:
+        return TorchModel(model, checkpoint, device, precision)
+    check_only_onnx(model, checkpoint, device, precision)
+    return Graphs(onnx)
 
 
 @dataclass(frozen=True)
@@ -179,30 +267,6 @@ def settings(
         raise ValueError(f"expected --tile with --set {TILES}{of_tiles[0]}, got none; add it, or leave the setting out")
     amg = PRESETS[preset].with_overrides([override for override in overrides if not override.startswith(TILES)])
     return amg, TilesConfig().with_overrides(of_tiles) if tile else None
-
-
-def model_facts(model: str | None, checkpoint: Path | None) -> dict[str, str | None]:
-    """Which model a job has, told without loading it.
-
-    Raises:
-        ValueError: there is none of that name, or no such file.
-    """
-    from opensam.models import zoo
-    from opensam.recipes.generation import digest_of
-
-    if checkpoint is None:
-        return {"model": zoo.find(model or "opensam_tiny").name}
-    name = zoo.find(model).name if model is not None else None
-    return {"model": name, "weights": digest_of(checkpoint)}
-
-
-def download(config: "GenerateConfig") -> None:
-    """Fetch weights before workers begin, each of which would wait for the others."""
-    from opensam.models import zoo
-
-    if config.weights is None and config.model is not None and (spec := zoo.find(config.model)).url is not None:
-        with DownloadBar() as bar:
-            zoo.download(spec, cache_folder(), bar)
 
 
 class GenerateView:

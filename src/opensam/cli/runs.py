@@ -108,7 +108,7 @@ def check_same_runs(runs: Sequence[Run]) -> None:
     Raises:
         ValueError: a folder holds a run with another config.
     """
-    from opensam.train.loop import check_same_config
+    from opensam.config import check_same_config
 
     for run in runs:
         path = run.folder / "run.json"

@@ -155,14 +155,23 @@ def load_predictor(
     """
     if onnx is None:
         return load_torch_predictor(model, checkpoint, device, precision)
+    from opensam.onnx import OnnxPredictor
+
+    check_only_onnx(model, checkpoint, device, precision)
+    return OnnxPredictor.load(onnx)
+
+
+def check_only_onnx(model: str | None, checkpoint: Path | None, device: str, precision: PrecisionName) -> None:
+    """Beside --onnx nothing says which model computes, and how.
+
+    Raises:
+        ValueError: something does.
+    """
     if (model, checkpoint, device, precision) != (None, None, "cpu", PrecisionName.auto):
         raise ValueError(
             "expected --onnx without --model, --checkpoint, --device and --precision, got one of them too; "
             "the graphs say all of that"
         )
-    from opensam.onnx import OnnxPredictor
-
-    return OnnxPredictor.load(onnx)
 
 
 def load_model(model: str | None, checkpoint: Path | None, device: str) -> "Sam":

@@ -3,17 +3,17 @@
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
-PACKAGES = ("torch", "numpy", "opencv-python-headless", "pillow", "safetensors")
+PACKAGES = ("torch", "onnxruntime", "numpy", "opencv-python-headless", "pillow", "safetensors")
 
 
 def run_facts(device: str, seed: int) -> dict[str, Any]:
-    """What a number depends on beside its config: commit, versions, machine, threads, device, seed."""
+    """What a number depends on beside its config: commit, versions, machine, threads of torch, device, seed."""
+    torch = sys.modules.get("torch")  # what it is not needed for, it need not be loaded for
     return {
         "commit": commit_of(Path(__file__)),
         "versions": {
@@ -25,9 +25,9 @@ def run_facts(device: str, seed: int) -> dict[str, Any]:
             "platform": platform.platform(),
             "processor": _processor(),
             "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
+            "threads": torch.get_num_threads() if torch else None,
         },
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "device": torch.cuda.get_device_name(device) if torch and device.startswith("cuda") else device,
         "seed": seed,
     }
 

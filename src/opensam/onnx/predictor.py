@@ -81,9 +81,7 @@ class OnnxPredictor(BasePredictor[OnnxEmbedding]):
         Raises:
             ValueError: a file is missing, damaged, or was not written by `opensam export`; no such precision.
         """
-        if precision not in SUFFIXES:
-            raise ValueError(f"expected a precision of {', '.join(SUFFIXES)}, got {precision}")
-        paths = [Path(folder) / f"{part}{SUFFIXES[precision]}.onnx" for part in PARTS]
+        paths = graph_files(folder, precision)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors
@@ -198,6 +196,17 @@ class OnnxPredictor(BasePredictor[OnnxEmbedding]):
         masks, scores = self._prompt_side.run(["cell_masks", "iou_predictions"], given)
         pixels = masks.reshape(*masks.shape[:4], *grid).transpose(0, 1, 4, 2, 5, 3)
         return pixels.reshape(*masks.shape[:2], 4 * grid[0], 4 * grid[1]), scores
+
+
+def graph_files(folder: str | Path, precision: str = "float32") -> list[Path]:
+    """The files of a folder that a predictor opens; see `OnnxPredictor.load`.
+
+    Raises:
+        ValueError: no such precision.
+    """
+    if precision not in SUFFIXES:
+        raise ValueError(f"expected a precision of {', '.join(SUFFIXES)}, got {precision}")
+    return [Path(folder) / f"{part}{SUFFIXES[precision]}.onnx" for part in PARTS]
 
 
 def _as_points(prompts: PromptArrays) -> tuple[Floats, Floats]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from opensam.config import check_same_config
 from opensam.models.tiny_vit import TinyViTConfig
 from opensam.recipes import promptable
 from opensam.recipes.training import tiny_cpu
-from opensam.train.loop import Progress, TrainingError, check_same_config
+from opensam.train.loop import Progress, TrainingError
 from opensam.train.segment import TrainConfig
 
 SCORES = {"box": "box_iou", "point": "point_iou", "oracle": "point_oracle_iou", "last": "last_iou"}

@@ -23,7 +23,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from opensam.config import write_run_json
+from opensam.config import check_same_config, write_run_json
 from opensam.data.dataset import Source
 from opensam.data.mixture import Mixture, checked
 from opensam.data.samples import AugmentConfig
@@ -48,7 +48,7 @@ from opensam.recipes.before_after import (
 from opensam.recipes.promptable import promptable, report_skipped
 from opensam.train.frozen import EmbeddingMemory, FrozenEncoderStep
 from opensam.train.log import Validation
-from opensam.train.loop import Progress, Task, Trainer, check_same_config
+from opensam.train.loop import Progress, Task, Trainer
 from opensam.train.optim import OptimConfig
 from opensam.train.segment import SegmentConfig, TrainConfig
 

@@ -12,8 +12,8 @@ picture changes nothing.
     OUT/.opensam/                records of other formats, and pieces of tars: what the job needs to go on
 """
 
-import hashlib
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,18 +24,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from opensam import image
 from opensam.amg import AmgConfig, MaskGenerator
 from opensam.amg.tiles import TilesConfig, generate_tiled
-from opensam.config import Config, write_run_json
+from opensam.config import Config, check_same_config, write_run_json
 from opensam.eval.facts import run_facts
-from opensam.models import zoo
-from opensam.precision import Precision, compute_type
-from opensam.predictor import Predictor
+from opensam.precision import Precision
+from opensam.predictor.base import BasePredictor
 from opensam.recipes.inputs import Inputs, Picture, check_names
 from opensam.recipes.results import (
     HIDDEN,
@@ -51,7 +49,6 @@ from opensam.recipes.results import (
 )
 from opensam.records import ImageInfo, ImageRecord, MaskRecord
 from opensam.records.formats import FORMATS
-from opensam.train.loop import check_same_config
 
 Segment = Callable[[image.Rgb], list[MaskRecord]]
 Report = Callable[["Progress"], None]
@@ -69,7 +66,7 @@ class GenerateConfig(Config):
 
     Attributes:
         model: a name of the zoo; None: what the checkpoint holds.
-        weights: SHA-256 of the checkpoint, where there is one.
+        weights: SHA-256 of the checkpoint, or of the exported graphs, where there is one.
         precision: see `Predictor`; not "auto", which workers on different machines would understand differently.
         amg: settings of the masks.
         tiles: how large pictures are cut; None: every picture is seen as a whole.
@@ -149,7 +146,7 @@ def generate(
             (H, W, 3) to its masks; their ids do not matter.
         report: called after each picture.
         spread: starts the workers. The answer for a picture over which they died is an exception.
-        device: of the model, for run.json.
+        device: of the model, for run.json: one of torch, or `onnxruntime`.
         draw: see `Files`; needed for a config with overlays.
 
     Returns:
@@ -325,39 +322,27 @@ def open_segment(config: GenerateConfig, checkpoint: Path | None, device: str, c
     Raises:
         ValueError: the model, the checkpoint, the device or the precision cannot be had.
     """
+    from opensam.models import zoo
+    from opensam.predictor import Predictor
+
     sam = zoo.load(config.model, checkpoint=checkpoint, device=device, cache_dir=cache_dir)
-    generator = MaskGenerator(Predictor(sam, config.precision), config.amg)
+    return _segment(config, Predictor(sam, config.precision))
+
+
+def open_onnx_segment(config: GenerateConfig, folder: Path) -> Segment:
+    """Open the exported graphs of a job, for which torch is not needed; see `generate`.
+
+    Raises:
+        ValueError: there are none, or they cannot be used.
+    """
+    from opensam.onnx import OnnxPredictor
+
+    # Workers beside each other are told how many threads each may have.
+    return _segment(config, OnnxPredictor.load(folder, threads=int(os.environ.get("OMP_NUM_THREADS", 0))))
+
+
+def _segment(config: GenerateConfig, predictor: BasePredictor[Any]) -> Segment:
+    generator = MaskGenerator(predictor, config.amg)
     if config.tiles is None:
         return generator.generate
     return partial(generate_tiled, generator, config=config.tiles)
-
-
-def resolve(precision: Precision, device: str) -> Precision:
-    """What "auto" means on a device of this machine; anything else stays as it is.
-
-    Raises:
-        ValueError: there is no such precision or device.
-    """
-    try:
-        kind = compute_type(precision, torch.device(device), torch.float32)
-    except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"expected a device of torch, got {device}: {reason}; try cpu") from None
-    return "bf16" if kind == torch.bfloat16 else "float32"
-
-
-def digest_of(checkpoint: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder.
-
-    Raises:
-        ValueError: there is no such file.
-    """
-    files = sorted(file for file in checkpoint.rglob("*") if file.is_file()) if checkpoint.is_dir() else [checkpoint]
-    digest = hashlib.sha256()
-    for path in files:
-        try:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise ValueError(f"expected weights in {path}, got none: {error.strerror}; check --checkpoint") from None
-    return digest.hexdigest()

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
-from opensam.config import Config
+from opensam.config import Config, check_same_config
 from opensam.files import replacing, sweep
 from opensam.train.log import RunLog, Validation
 from opensam.train.optim import Average, OptimConfig, learning_rate, make_optimizer, same_rate
@@ -31,9 +31,6 @@ from opensam.train.parallel import (
     make_fabric,
     usable,
 )
-
-# What may differ when a run goes on: how it shows and stores itself and reads its data, not what it learns.
-MAY_DIFFER = ("log_every", "save_every", "validate_every", "loader_threads")
 
 
 class TrainingError(ValueError):
@@ -57,6 +54,9 @@ class RunConfig(Config):
             processes of one thread are nearly twice as fast as one process of two.
         optim: see there.
     """
+
+    # How a run shows and stores itself and reads its data, not what it learns.
+    may_differ = ("log_every", "save_every", "validate_every", "loader_threads")
 
     batch_size: int = Field(default=8, ge=1)
     accumulate: int = Field(default=1, ge=1)
@@ -324,28 +324,6 @@ class Trainer:
         names = dict.fromkeys(name for facts in history for name in facts)
         means = {name: float(np.mean([float(facts[name]) for facts in history if name in facts])) for name in names}
         return Progress(self.step, self.config.steps, images / elapsed, means)
-
-
-def check_same_config(folder: Path, before: dict[str, Any], config: Config) -> None:
-    """A folder holds one run: to go on in it with another config would give weights that no config explains.
-
-    Raises:
-        TrainingError: the config of before differs.
-    """
-    was, now = _flat(before), _flat(config.model_dump(mode="json"))
-    for key in sorted((was.keys() | now.keys()) - set(MAY_DIFFER)):
-        if was.get(key) != now.get(key):
-            raise TrainingError(
-                f"expected {folder} to hold a run of the same config, got one with {key}={was.get(key)} "
-                f"instead of {now.get(key)}; repeat its options to resume it, or choose another --out"
-            )
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def _seed(*parts: int) -> int:

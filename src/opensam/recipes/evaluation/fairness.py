@@ -20,8 +20,8 @@ from opensam.eval.fairness import (
 )
 from opensam.eval.groups import find_masks, read_groups
 from opensam.eval.report import Headline, Report
+from opensam.files import digest_of
 from opensam.recipes.evaluation.session import ModelChoice, Session, Setting
-from opensam.recipes.generation import digest_of
 
 NOTES = (
     "A group is what somebody wrote into the file: often how a person looked to an annotator, not who they are.",

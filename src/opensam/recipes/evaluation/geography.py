@@ -6,8 +6,8 @@ from pathlib import Path
 from opensam.config import Config
 from opensam.eval.geography import read_geography, share_tables
 from opensam.eval.report import Report
+from opensam.files import digest_of
 from opensam.recipes.evaluation.session import Session, Setting
-from opensam.recipes.generation import digest_of
 
 NOTES = (
     "A share says how many pictures come from a region, not how well it is shown, and not who took them.",

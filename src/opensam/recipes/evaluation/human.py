@@ -16,9 +16,8 @@ from opensam.eval.human import (
     read_ratings,
 )
 from opensam.eval.report import Figure, Headline, Report
-from opensam.files import replacing
+from opensam.files import digest_of, replacing
 from opensam.recipes.evaluation.session import Session, Setting
-from opensam.recipes.generation import digest_of
 
 COLUMNS = 4  # of histograms beside each other
 

@@ -20,11 +20,10 @@ from opensam.eval.instances import (
 )
 from opensam.eval.report import Figure, Headline, Report, Table
 from opensam.eval.runner import Item, list_items
-from opensam.files import replacing
+from opensam.files import digest_of, replacing
 from opensam.recipes.evaluation.detection_figures import COLUMNS, cut_tile
 from opensam.recipes.evaluation.session import ModelChoice, Session, Setting
 from opensam.recipes.evaluation.sheets import Row, SheetMode, write_sheet
-from opensam.recipes.generation import digest_of
 
 NAME = "instances"
 MASKS_FILE = "instances_masks.json"

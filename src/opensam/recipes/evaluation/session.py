@@ -11,11 +11,11 @@ from opensam.eval.journal import Journal
 from opensam.eval.report import Report, write_report
 from opensam.eval.runner import Item, Measured, Progress, Spread, Start, measure
 from opensam.eval.segmenters import SamSegmenter
+from opensam.files import digest_of
 from opensam.models import zoo
 from opensam.models.sam import Sam
-from opensam.precision import Precision
+from opensam.precision import Precision, resolve
 from opensam.predictor import Predictor
-from opensam.recipes.generation import digest_of, resolve
 
 
 class ModelChoice(Config):

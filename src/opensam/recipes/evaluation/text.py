@@ -14,11 +14,11 @@ from opensam.data.specs import open_datasets
 from opensam.eval.report import Figure, Headline, Report
 from opensam.eval.runner import Item, Measured, list_items
 from opensam.eval.text_to_mask import TextConfig, asking, spoken, summarise, tables
+from opensam.files import digest_of
 from opensam.image import read
 from opensam.masks import area, decode_rle
 from opensam.recipes.evaluation.session import ModelChoice, Session, Setting
 from opensam.recipes.evaluation.sheets import Row, SheetMode, Tile, case, write_sheet
-from opensam.recipes.generation import digest_of
 from opensam.rle import rle_union
 
 SHOWN = 4
