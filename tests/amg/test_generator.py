@@ -22,6 +22,16 @@ def generate(sam, picture, **settings):
     return MaskGenerator(Predictor(sam), **settings).generate(picture)
 
 
+def test_a_picture_that_was_embedded_is_not_embedded_again(oracle, monkeypatch):
+    predictor, picture = Predictor(oracle), draw(SIZE, BOXES)
+    generator = MaskGenerator(predictor, points_per_side=8)
+    expected, embedding = generator.generate(picture), predictor.embed(picture)
+    monkeypatch.setattr(Predictor, "embed", None)
+    assert generator.generate(picture, embedding=embedding) == expected
+    with pytest.raises(ValueError, match=r"expected the picture that was embedded, \(208, 256\), got \(256, 208\)"):
+        generator.generate(np.ascontiguousarray(picture.transpose(1, 0, 2)), embedding=embedding)
+
+
 # ---- the truth is found ------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """The annotator's other tools as a person uses them: a glance, a lasso, a finger, a file, everything."""
 
 import json
+from base64 import b64encode
 
 import cv2
 import numpy as np
@@ -20,7 +21,10 @@ SCENARIOS = "tools"
 
 @pytest.fixture(scope="module")
 def drawings() -> dict[str, Drawing]:
-    return {name: draw(480, 330, seed) for seed, name in enumerate(("hover", "lasso", "touch", "import", "everything"))}
+    return {
+        name: draw(480, 330, seed)
+        for seed, name in enumerate(("hover", "lasso", "touch", "import", "everything", "drop"))
+    }
 
 
 def test_a_mask_shows_under_the_pointer_and_a_click_takes_it_without_asking_again(play, annotator, drawings):
@@ -63,18 +67,23 @@ def test_a_tap_adds_and_a_finger_that_rests_takes_away(play, annotator, drawings
     assert iou(pixels(annotation), drawing.disc) > 0.9
 
 
-def test_a_coco_file_is_imported_in_the_app_with_its_pixels(play, annotator, drawings, tmp_path):
-    """The masks, one of them with a hole, come from pycocotools; what is seen is compared away from their borders."""
-    things = {"ring": drawings["import"].disc.copy(), "crate": drawings["import"].box}
-    x, y = drawings["import"].centre("disc")
+@pytest.mark.parametrize("way", ["import", "drop"])
+def test_a_coco_file_is_imported_in_the_app_with_its_pixels(play, annotator, drawings, tmp_path, way):
+    """By its dialog, or dropped on the page.
+
+    The masks, one of them with a hole, come from pycocotools; what is seen is compared away from their borders.
+    """
+    things = {"ring": drawings[way].disc.copy(), "crate": drawings[way].box}
+    x, y = drawings[way].centre("disc")
     things["ring"][y - 25 : y + 25, x - 25 : x + 25] = False
     file = tmp_path / "instances.json"
-    file.write_text(json.dumps(_coco("import.png", things)))
+    file.write_text(json.dumps(_coco(f"{way}.png", things)))
     points = [(x, y) for y in range(20, 330, 29) for x in range(20, 480, 29)]
-    seen = play("importCoco", "import", file=str(file), points=points)
+    data = b64encode(file.read_bytes()).decode() if way == "drop" else None
+    seen = play("importCoco", way, file=str(file), data=data, points=points)
     assert "2 masks on 1 image" in seen["told"]
     assert sorted(name for item in seen["items"] for name in things if name in item) == ["crate", "ring"]
-    stored = {one["label"]: pixels(one) for one in saved(annotator, "import")}
+    stored = {one["label"]: pixels(one) for one in saved(annotator, way)}
     assert stored.keys() == things.keys()
     assert all(np.array_equal(stored[name], mask) for name, mask in things.items())
     covered = things["ring"] | things["crate"]

@@ -1,6 +1,6 @@
 /** What an annotator does, one scenario a function; tests/web/test_annotate.py plays them and looks at what was saved. */
 
-import { accept, backend, choose, click, colours, drag, drafted, id, masks, open, saved } from "./hands.mjs";
+import { accept, backend, choose, click, colours, drag, drafted, drop, id, masks, open, saved } from "./hands.mjs";
 
 /** A click, a second one, a negative one; accepted, labelled, reloaded. */
 export async function clicks(stage, given) {
@@ -161,14 +161,7 @@ export async function candidates(stage, given) {
 /** A file dropped on the page is opened, and is in the gallery. */
 export async function dropped(stage, given) {
   const { page } = await open(stage, given);
-  await page.evaluate(async ([data, name]) => {
-    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-    const dataTransfer = new DataTransfer();
-    dataTransfer.items.add(new File([bytes], name, { type: "image/png" }));
-    for (const kind of ["dragenter", "dragover", "drop"]) {
-      document.getElementById("app").dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
-    }
-  }, [given.data, given.fileName]);
+  await drop(page, given.fileName, given.data);
   await page.locator(id("status-image"), { hasText: given.fileName.replace(/\..*/, "") }).waitFor();
   return page.locator(id("gallery-item"), { hasText: given.fileName.replace(/\..*/, "") }).count();
 }

@@ -67,3 +67,15 @@ export async function colours(page, at, points) {
     return wanted.map(([x, y]) => [...canvas.getImageData(Math.round(x), Math.round(y), 1, 1).data].slice(0, 3));
   }, [shot, places]).catch((error) => { throw new Error(`no colours: ${error.message}`); });
 }
+
+/** A file, its bytes as base64, dragged onto the page and dropped there. */
+export function drop(page, fileName, data) {
+  return page.evaluate(([data, name]) => {
+    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([bytes], name));
+    for (const kind of ["dragenter", "dragover", "drop"]) {
+      document.getElementById("app").dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
+    }
+  }, [data, fileName]);
+}

@@ -1,5 +1,5 @@
 /** What an annotator does with the other tools, one scenario a function; tests/web/test_tools.py plays them. */
-import { accept, backend, click, colours, drafted, drag, id, masks, open, saved } from "./hands.mjs";
+import { accept, backend, click, colours, drafted, drag, drop, id, masks, open, saved } from "./hands.mjs";
 
 const SETTLED = 300; // ms until everything is painted
 
@@ -76,11 +76,14 @@ export async function touch(stage, given) {
   return { candidates };
 }
 
-/** A COCO file through the dialog; then colours at the points with its masks shown, and hidden. */
+/** A COCO file through the dialog, chosen there or dropped; then colours with its masks shown, and hidden. */
 export async function importCoco(stage, given) {
   const { page, at } = await open(stage, given);
-  await page.locator(id("import")).click();
-  await page.locator(id("import-files")).setInputFiles(given.file);
+  if (given.data) await drop(page, "instances.json", given.data);
+  else {
+    await page.locator(id("import")).click();
+    await page.locator(id("import-files")).setInputFiles(given.file);
+  }
   await page.locator(id("import-dialog-import")).click();
   const toast = page.locator(id("toast-info"));
   const told = await toast.locator(".toast-text").textContent();

@@ -26,6 +26,9 @@ import type { ImageItem } from "./project/types";
 import { uuid } from "./project/uuid";
 import { Workspace } from "./workspace";
 
+/** Files that hold annotations, not pictures, by their names. */
+const ANNOTATIONS = /\.(json|txt|zip)$/i;
+
 class App {
   private readonly images: ImageList;
   private readonly labels: LabelList;
@@ -157,7 +160,7 @@ class App {
       help: () => void openHelp(),
       label: (name) => this.applyLabel(name),
     });
-    connectDrop(byId("app"), (files) => void this.addImages(files));
+    connectDrop(byId("app"), (files) => void this.take(files));
     connectDrawers(this.images.current);
     window.addEventListener("beforeunload", (event) => {
       if (sync.status.value.unsaved) event.preventDefault();
@@ -252,8 +255,16 @@ class App {
     }
   }
 
-  private async importAnnotations(): Promise<void> {
-    const imported = await importDialog(this.api);
+  /** Dropped files: pictures are added, and of anything else it is asked what annotations they are. */
+  private async take(files: File[]): Promise<void> {
+    const annotations = files.filter(({ name }) => ANNOTATIONS.test(name));
+    const images = files.filter((file) => !annotations.includes(file));
+    if (images.length) await this.addImages(images);
+    if (annotations.length) await this.importAnnotations(annotations);
+  }
+
+  private async importAnnotations(chosen: File[] = []): Promise<void> {
+    const imported = await importDialog(this.api, chosen);
     if (!imported) return;
     await Promise.all([this.images.load(), this.labels.load()]).catch(() => {});
     await this.workspace.refresh().catch(() => 0);

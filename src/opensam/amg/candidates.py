@@ -88,6 +88,7 @@ def find_candidates(
     grid: NDArray[np.float64],
     config: AmgConfig,
     steps: Steps,
+    embedding: Any = None,
 ) -> list[Candidate]:
     """The masks of one crop that pass the filters, before duplicates go.
 
@@ -98,12 +99,14 @@ def find_candidates(
         grid: (N, 2) points (x, y) in [0, 1] of the crop.
         config: settings.
         steps: hears of the points that are done, also of those left out.
+        embedding: of the crop, if the predictor has made it before.
 
     Returns:
         In the order of the grid (if `object_aware` in that of `coarse_to_fine`), then of the decoder's outputs.
     """
     x0, y0, x1, y1 = crop_box
-    embedding = predictor.embed(picture[y0:y1, x0:x1])
+    if embedding is None:
+        embedding = predictor.embed(picture[y0:y1, x0:x1])
     crop = _Crop(predictor, embedding, crop_box, (len(picture), picture.shape[1]))
     return crop.segment(grid * (x1 - x0, y1 - y0), config, steps)
 

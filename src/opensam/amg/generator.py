@@ -42,29 +42,39 @@ class MaskGenerator:
         self.predictor = predictor
         self.config = (config or PRESETS[preset_of(predictor.name)]).changed(**overrides)
 
-    def generate(self, image: images.Source, progress: Callable[[int, int], None] | None = None) -> list[MaskRecord]:
+    def generate(
+        self,
+        image: images.Source,
+        progress: Callable[[int, int], None] | None = None,
+        embedding: Any = None,
+    ) -> list[MaskRecord]:
         """The masks of a picture.
 
         Args:
             image: anything `opensam.image.read` takes.
             progress: called with the points that are done and all there will be, in any thread, one call at a time.
                 What it raises ends the work and comes out here.
+            embedding: what the predictor saw in this picture, if it has looked at it before; crops are looked at anew.
 
         Returns:
             Records with `id` 0, 1, ... in the order that this module describes; none if nothing passes.
 
         Raises:
-            ValueError: it cannot be read as a picture (`opensam.image.ImageError`).
+            ValueError: it cannot be read as a picture (`opensam.image.ImageError`), or is not of the size of the one
+                that was embedded.
             RuntimeError: the model is in training mode.
         """
         config, picture = self.config, images.read(image)
         size = (picture.shape[0], picture.shape[1])
+        if embedding is not None and embedding.resize.original_size != size:
+            raise ValueError(f"expected the picture that was embedded, {embedding.resize.original_size}, got {size}")
         crops = crop_boxes(size, config.crop_n_layers, config.crop_overlap_ratio)
         found: list[Candidate] = []
         grids = [config.grid(layer) for _, layer in crops]
         steps = Steps(sum(map(len, grids)), progress)
-        for (crop_box, _), grid in zip(crops, grids, strict=True):
-            new = find_candidates(self.predictor, picture, crop_box, grid, config, steps)
+        for (crop_box, layer), grid in zip(crops, grids, strict=True):
+            seen = embedding if layer == 0 else None
+            new = find_candidates(self.predictor, picture, crop_box, grid, config, steps, seen)
             found += _distinct(new, [one.predicted_iou for one in new], config.box_nms_thresh)
         if len(crops) > 1:
             found = _distinct(found, [-_area(one.crop_box) for one in found], config.crop_nms_thresh)

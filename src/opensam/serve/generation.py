@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from opensam.amg import PRESETS, AmgConfig, MaskGenerator, preset_of
-from opensam.predictor import Predictor
+from opensam.predictor import ImageEmbedding, Predictor
 from opensam.records import ImageInfo, ImageRecord
 from opensam.serve.errors import busy, one_line, unavailable
 from opensam.serve.logs import log
@@ -74,7 +74,7 @@ class Generations:
         return stop
 
     async def stream(
-        self, content: bytes, config: AmgConfig, info: ImageInfo, stop: threading.Event
+        self, content: bytes, embedding: ImageEmbedding, config: AmgConfig, info: ImageInfo, stop: threading.Event
     ) -> AsyncIterator[bytes]:
         """Server-sent events: progress, then a result or an error. Work ends when nobody listens any more."""
         events: asyncio.Queue[bytes] = asyncio.Queue()
@@ -84,7 +84,7 @@ class Generations:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(events.put_nowait, _event(event, facts))
 
-        work = self._pool.submit(self._run, content, config, info, stop, send)
+        work = self._pool.submit(self._run, content, embedding, config, info, stop, send)
         try:
             while True:
                 try:
@@ -109,7 +109,15 @@ class Generations:
         """Wait until nothing runs."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _run(self, content: bytes, config: AmgConfig, info: ImageInfo, stop: threading.Event, send: Any) -> None:
+    def _run(
+        self,
+        content: bytes,
+        embedding: ImageEmbedding,
+        config: AmgConfig,
+        info: ImageInfo,
+        stop: threading.Event,
+        send: Any,
+    ) -> None:
         def progress(done: int, total: int) -> None:
             if stop.is_set():
                 raise _StoppedError
@@ -118,7 +126,7 @@ class Generations:
         try:
             if stop.is_set():
                 raise _StoppedError
-            records = MaskGenerator(self._predictor, config).generate(content, progress)
+            records = MaskGenerator(self._predictor, config).generate(content, progress, embedding)
             send("result", ImageRecord(image=info, annotations=records).to_dict())
         except _StoppedError:
             send("error", {"detail": "the work was stopped; try again in a moment"})

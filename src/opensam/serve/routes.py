@@ -212,10 +212,11 @@ async def stream_masks(service: Service, content: bytes, name: str, overrides: d
         config = service.generations.settings(overrides)
     except ValueError as error:
         raise HTTPException(422, one_line(error)) from None
+    _, embedding = await service.embed(content)
     stop = service.generations.admit()
     info = ImageInfo(image_id=0, width=width, height=height, file_name=name)
     return StreamingResponse(
-        service.generations.stream(content, config, info, stop),
+        service.generations.stream(content, embedding, config, info, stop),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},  # nginx would hold the events back
     )

@@ -145,13 +145,16 @@ export async function exportDialog(api: Api, unsaved: number): Promise<void> {
   });
 }
 
-/** Gives what was imported, or null. */
-export async function importDialog(api: Api): Promise<Imported | null> {
+/** Asks for files, or takes those given, and for their format; gives what was imported, or null. */
+export async function importDialog(api: Api, given: readonly File[] = []): Promise<Imported | null> {
   const kinds = el("select", { class: "field", id: "import-format", "data-testid": "import-format" });
   for (const { format, name } of FORMATS) {
     if (format !== "png") kinds.append(el("option", { value: format }, name));
   }
   const files = el("input", { type: "file", multiple: true, class: "field", id: "import-files", "data-testid": "import-files" });
+  const held = new DataTransfer();
+  for (const file of given) held.items.add(file);
+  files.files = held.files;
   const choice = await openDialog({
     title: "Import annotations",
     testid: "import-dialog",

@@ -1,6 +1,7 @@
 /**
  * One stroke, two uses. A stroke that comes back to its start is a lasso: what it surrounds is added to the draft (Alt:
- * taken from it) exactly as drawn. Any other is a scribble: points along it go to the model as clicks.
+ * taken from it) exactly as drawn. Any other is a scribble: points along it, where it runs over the picture, go to the
+ * model as clicks.
  */
 import type { Editor } from "../editor";
 import type { Position } from "../masks/mask";
@@ -17,20 +18,20 @@ const MOST_POINTS = 6;
 
 export class LassoTool implements ToolHandler {
   readonly cursor = "crosshair";
-  private path: Position[] = [];
+  private path: PointerAt[] = [];
   private reach = 1;
   private opposite = false;
 
   constructor(private readonly editor: Editor) {}
 
   down(at: PointerAt): void {
-    this.path = [{ x: at.x, y: at.y }];
+    this.path = [at];
     [this.reach, this.opposite] = [at.reach, at.opposite];
   }
 
   drag(at: PointerAt): void {
     const last = this.path.at(-1);
-    if (last && Math.hypot(at.x - last.x, at.y - last.y) >= at.reach) this.path.push({ x: at.x, y: at.y });
+    if (last && Math.hypot(at.x - last.x, at.y - last.y) >= at.reach) this.path.push(at);
     this.editor.repaintMarks();
   }
 
@@ -38,8 +39,9 @@ export class LassoTool implements ToolHandler {
     const { path, opposite } = this;
     const closed = this.closes();
     this.cancel();
-    if (closed) this.editor.brushwork.polygon(path, !opposite);
-    else if (path.length) this.editor.addPoints(along(path, SPACING * at.reach), opposite ? 0 : 1, at.stamp);
+    if (closed) return this.editor.brushwork.polygon(path, !opposite);
+    const seen = path.filter(({ inside }) => inside);
+    if (seen.length) this.editor.addPoints(along(seen, SPACING * at.reach), opposite ? 0 : 1, at.stamp);
   }
 
   cancel(): void {
