@@ -6,7 +6,8 @@ A real browser (web/bench) gets real pointer events. The plain side is run by on
 embedding, threads and painting; they take turns on each point, and each time runs from the event's own time stamp: to
 the answer, to the drawn canvas, and to the end of the next frame. The plain side is spared the enlarging of its masks.
 Their masks must agree, or nothing is written. "hover": the pointer has rested where it clicks, and the preview that the
-app has shown by then is the answer. Needs Node, web/node_modules (`npm ci` in web) and Chromium.
+app has shown by then is the answer. "press": the button was down for 80 ms, as with hands, and the time runs from when
+it goes up; the app has begun when it went down. Needs Node, web/node_modules (`npm ci` in web) and Chromium.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from benchmarks import report
 from opensam.export.browser import browser_decoder
 from opensam.export.decoder import export_decoder
 
-SIDES = ("opensam", "hover", "plain", "opensam with mask", "plain with mask")
+SIDES = ("opensam", "hover", "press", "plain", "opensam with mask", "press with mask", "plain with mask")
 FIGURES = ("decoded", "drawn", "frame")
 SIZE = (720, 1080)  # of the picture on the page
 LEAST_IOU = 0.98  # of the masks of both sides on one point, at the least; embeddings are the same float16 values

@@ -4,7 +4,7 @@
  */
 import type { Api } from "../src/project/api";
 import { cropped, fromFloat16, isAmbiguous, overSquare, pointsOf } from "../src/model/decoding";
-import { BLANK } from "../src/document";
+import { BLANK, type Draft } from "../src/document";
 import { drafted } from "../src/canvas/looks";
 import { Prompter } from "../src/model/prompter";
 import { Resize } from "../src/model/resize";
@@ -16,8 +16,11 @@ import type { EmbeddingInfo } from "../src/project/types";
 import { Viewport } from "../src/canvas/viewport";
 import type { ToPlain } from "./plain.worker";
 
-/** "hover": the pointer rests where it will click, as hands do, and the app shows a preview meanwhile. */
-type Side = "opensam" | "hover" | "plain";
+/**
+ * "hover": the pointer rests where it will click, as hands do, and the app shows a preview meanwhile. "press": the button
+ * is down for a while, and the app has begun when it goes up, from when on is timed.
+ */
+type Side = "opensam" | "hover" | "press" | "plain";
 
 export interface Timing {
   side: Side;
@@ -70,20 +73,35 @@ async function start(): Promise<void> {
   const shapeOf = (logits: LowRes): CandidateShape =>
     new CandidateShape({ predictedIou: 0, stabilityScore: 0, lowRes: logits }, [height, width]);
   const promptOf = ({ offsetX: x, offsetY: y }: MouseEvent): Prompt => ({ points: [{ x, y, label: 1 }] });
+  const draftOf = ({ points, maskInput }: Prompt): Draft => ({ ...BLANK, points, refines: maskInput ?? null });
 
   canvas.addEventListener("pointermove", (event) => {
     if (window.bench.side !== "hover") return;
     prompter.preview(promptOf(event), ({ candidates: [best] }) => paint(context, view, shapeOf(best!.lowRes)));
   });
 
-  canvas.addEventListener("pointerdown", async (event) => {
+  canvas.addEventListener("pointerdown", (event) => {
+    if (window.bench.side === "press") prompter.anticipate(draftOf(questionOf(event)));
+    else void time(event);
+  });
+  canvas.addEventListener("pointerup", (event) => {
+    if (window.bench.side === "press") void time(event);
+  });
+
+  function questionOf(event: MouseEvent): Prompt {
+    const { refine } = window.bench;
+    return { ...promptOf(event), ...(refine && { maskInput: refine }) };
+  }
+
+  async function time(event: MouseEvent): Promise<void> {
     const { side, refine } = window.bench;
-    const prompt: Prompt = { ...promptOf(event), ...(refine && { maskInput: refine }) };
+    const prompt = questionOf(event);
     const started = event.timeStamp;
     const logits = await askers[side](prompt);
     const decoded = performance.now() - started;
     paint(context, view, shapeOf(logits));
     const drawn = performance.now() - started;
+    prompter.forget(); // the next way clicks on the same place
     requestAnimationFrame(() => {
       const { port1, port2 } = new MessageChannel(); // the first task after the frame was made
       port2.onmessage = (): void => {
@@ -92,11 +110,12 @@ async function start(): Promise<void> {
       };
       port1.postMessage(null);
     });
-  });
+  }
   const best = (prediction: Prediction | null): LowRes => prediction!.candidates[0]!.lowRes;
   const askers: Record<Side, (prompt: Prompt) => Promise<LowRes>> = {
     opensam: async (prompt) => best(await session.predict(prompt)),
-    hover: async ({ points }) => best(await prompter.ask({ ...BLANK, points: [...points] })),
+    hover: async (prompt) => best(await prompter.ask(draftOf(prompt))),
+    press: async (prompt) => best(await prompter.ask(draftOf(prompt))),
     plain: askPlain,
   };
   window.bench.ready = true;

@@ -17,6 +17,7 @@ const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/ja
 const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"];
 const PAUSE = 300; // the threads of the other side go to sleep
 const REST = 200; // of the pointer before a click, where the app has shown a preview by then
+const PRESS = 80; // of the button
 
 await build({
   root: import.meta.dirname,
@@ -52,9 +53,11 @@ try {
     const [x, y] = points[(number + points.length) % points.length];
     const sides = number % 2 ? ["plain", "opensam"] : ["opensam", "plain"];
     const round = {};
-    for (const side of [...sides, "hover"]) round[side] = await click(page, side, x, y, null);
+    for (const side of [...sides, "hover", "press"]) round[side] = await click(page, side, x, y, null);
     // Every fifth click is made again with its mask as a prompt.
-    if (number % 5 === 0) for (const side of sides) round[`${side} with mask`] = await click(page, side, x, y, side);
+    if (number % 5 === 0) {
+      for (const side of [...sides, "press"]) round[`${side} with mask`] = await click(page, side, x, y, side);
+    }
     if (number >= 0) rounds.push(round);
   }
   const facts = await page.evaluate(() => ({
@@ -83,6 +86,7 @@ async function click(page, side, x, y, refine) {
   await page.mouse.move(x, y);
   if (side === "hover") await page.waitForTimeout(REST);
   await page.mouse.down();
+  if (side === "press") await page.waitForTimeout(PRESS);
   await page.mouse.up();
   await page.waitForFunction((count) => window.bench.timings.length > count, before, { polling: 20, timeout: 60_000 });
   return page.evaluate(() => {

@@ -1,4 +1,5 @@
 /** What is undone and redone: the accepted masks of a picture and the draft over them, as values that never change. */
+import type { Position } from "./masks/mask";
 import type { Size } from "./model/resize";
 import { encodeRle, runsArea, runsBox, type Box, type Runs } from "./masks/rle";
 import type { Candidate, LowRes, PromptPoint } from "./model/segmenter";
@@ -40,6 +41,15 @@ export const BLANK: Draft = {
   added: null,
   removed: null,
 };
+
+/** A draft, or a new one, with clicks at places of the picture, which correct the candidate that is shown. */
+export function withPoints(before: Draft | null, places: readonly Position[], label: 0 | 1, [height, width]: Size): Draft {
+  const draft = before ?? BLANK;
+  const within = (value: number, side: number): number => Math.min(side - 1, Math.max(0, Math.floor(value)));
+  const added = places.map(({ x, y }) => ({ x: within(x, width), y: within(y, height), label }));
+  const refines = draft.candidates[draft.chosen]?.lowRes ?? null;
+  return { ...draft, points: [...draft.points, ...added], refines, pending: true };
+}
 
 /** A state that lies far back in the history without the model's answers: they are asked for again when it returns. */
 export function shed(state: State): State {

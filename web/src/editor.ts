@@ -6,7 +6,7 @@
  */
 import { Brushwork } from "./brushwork";
 import { Crosshair } from "./canvas/crosshair";
-import { adopting, BLANK, draftAnnotation, operationsBetween, shed } from "./document";
+import { adopting, BLANK, draftAnnotation, operationsBetween, shed, withPoints } from "./document";
 import type { Draft, Operation, State } from "./document";
 import { Gestures } from "./canvas/gestures";
 import { History } from "./history";
@@ -139,12 +139,12 @@ export class Editor {
 
   /** Clicks at places of the picture, as one step. Places outside it count as its border. */
   addPoints(places: readonly Position[], label: 0 | 1, stamp = performance.now()): void {
-    const draft = this.draft.value ?? BLANK;
-    const [height, width] = this.size;
-    const within = (value: number, side: number): number => Math.min(side - 1, Math.max(0, Math.floor(value)));
-    const added = places.map(({ x, y }) => ({ x: within(x, width), y: within(y, height), label }));
-    const refines = draft.candidates[draft.chosen]?.lowRes ?? null;
-    this.setDraft({ ...draft, points: [...draft.points, ...added], refines, pending: true }, stamp);
+    this.setDraft(withPoints(this.draft.value, places, label, this.size), stamp);
+  }
+
+  /** The button is down where a click may follow: the answer is begun with. */
+  anticipatePoint(place: Position, label: 0 | 1): void {
+    if (!this.draft.value?.pending) this.prompter.anticipate(withPoints(this.draft.value, [place], label, this.size));
   }
 
   /** A box in place of the one before; a box drawn anew begins anew, so points and corrections go. */

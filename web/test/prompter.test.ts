@@ -43,6 +43,19 @@ describe("the prompter", () => {
     expect(model.asked).toHaveLength(2);
   });
 
+  it("begins when the button goes down, also with the click that corrects a mask", async () => {
+    const model = new Slow();
+    const prompter = new Prompter(model);
+    const refines = { data: new Float32Array(1), rows: 1, columns: 1 };
+    prompter.anticipate({ ...at(5), refines });
+    const answer = prompter.ask({ ...at(5), refines });
+    model.asked[0]!.answer(NONE);
+    expect(await answer).toBe(NONE);
+    expect(model.asked).toHaveLength(1);
+    void prompter.ask({ ...at(5), refines: { ...refines } });
+    expect(model.asked[1]!.prompt.maskInput).toEqual(refines);
+  });
+
   it("asks anew where that preview failed", async () => {
     const model = new Slow();
     const prompter = new Prompter(model);

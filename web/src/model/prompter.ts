@@ -1,12 +1,12 @@
 /**
  * Asks the model: at most one hover preview at a time, and always for the newest place; a click on the very place
- * that the preview showed takes the preview's answer.
+ * that the preview showed, or that was asked about when the button went down, takes that answer.
  */
 import type { Draft } from "../document";
 import type { Prediction, Prompt, Segmenter } from "./segmenter";
 
 export class Prompter {
-  private shown: { key: string; answer: Promise<Prediction> } | null = null;
+  private shown: { prompt: Prompt; answer: Promise<Prediction> } | null = null;
   /** Whether a preview, and how many questions, wait for an answer. */
   private busy = false;
   private asking = 0;
@@ -24,9 +24,9 @@ export class Prompter {
     this.stopPreview();
     const prompt = promptOf(draft);
     this.asking++;
-    const known = !prompt.maskInput && this.shown?.key === keyOf(prompt) ? this.shown.answer : null;
+    const known = this.known(prompt)?.catch(() => this.model.predict(prompt));
     try {
-      const prediction = await (known?.catch(() => this.model.predict(prompt)) ?? this.model.predict(prompt));
+      const prediction = await (known ?? this.model.predict(prompt));
       return question === this.question ? prediction : null;
     } catch (error) {
       if (question !== this.question) return null;
@@ -46,6 +46,11 @@ export class Prompter {
     this.previewNext();
   }
 
+  /** Begins with the answer for a draft that `ask` may be asked for in a moment; shows nothing. */
+  anticipate(draft: Draft): void {
+    this.preview(promptOf(draft), () => {});
+  }
+
   /** Answers that are on their way no longer matter; `keepShown` when the next question may be the one just shown. */
   forget(keepShown = false): void {
     this.question++;
@@ -59,14 +64,18 @@ export class Prompter {
     this.next = null;
   }
 
+  /** The answer that was asked for last, if to this very prompt. */
+  private known(prompt: Prompt): Promise<Prediction> | null {
+    return this.shown && equal(this.shown.prompt, prompt) ? this.shown.answer : null;
+  }
+
   private previewNext(): void {
     if (this.busy || this.asking || !this.next) return;
     const { prompt, show } = this.next;
     this.next = null;
     const { glance } = this;
-    const key = keyOf(prompt);
-    const answer = this.shown?.key === key ? this.shown.answer : this.model.predict(prompt);
-    this.shown = { key, answer };
+    const answer = this.known(prompt) ?? this.model.predict(prompt);
+    this.shown = { prompt, answer };
     this.busy = true;
     answer
       .then((prediction) => glance === this.glance && show(prediction))
@@ -78,9 +87,10 @@ export class Prompter {
   }
 }
 
-/** What tells prompts without a mask apart. */
-function keyOf({ points, box }: Prompt): string {
-  return JSON.stringify([points, box]);
+/** A mask is the same only as the same object: comparing would take longer than is won. */
+function equal(one: Prompt, other: Prompt): boolean {
+  const places = ({ points, box }: Prompt): string => JSON.stringify([points, box]);
+  return one.maskInput === other.maskInput && places(one) === places(other);
 }
 
 function promptOf({ points, box, refines }: Draft): Prompt {

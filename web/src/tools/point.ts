@@ -19,6 +19,7 @@ export class PointTool implements ToolHandler {
 
   down(at: PointerAt): void {
     this.start = at;
+    if (at.inside) this.editor.anticipatePoint(at, at.opposite ? 0 : 1);
   }
 
   drag(at: PointerAt): void {
