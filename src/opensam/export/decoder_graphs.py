@@ -63,7 +63,7 @@ class ImageSideGraph(nn.Module):
         encoder = self.prompt_encoder
         dense = encoder.no_mask_embed.weight[0, :, None, None]
         dense = dense + has_mask_input * (encoder.mask_downscaling(mask_input)[0] - dense)
-        image = self.decoder._image_side((image_embeddings[0] + dense).flatten(1), self.position, keep=False)
+        image = self.decoder._image_side(image_embeddings[0].flatten(1), dense.flatten(1), self.position, keep=False)
         tensors = [tensor for read in image.reads for tensor in (read.keys, read.values)]
         for write in image.writes:
             tensors += [write.queries, *write.outs, write.variance]

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from opensam.models.image_side import ImageSide, Read, Write, blocks, fold, fold_masks
+from opensam.models.image_side import ImageSide, Read, Write, blocks, fold, fold_masks, same
 from opensam.models.layers import LayerNorm2d
 from opensam.models.mask_decoder import MaskDecoder
 from opensam.models.prompt_encoder import PromptEncoder
@@ -136,8 +136,9 @@ class FastMaskDecoder(MaskDecoder):
         one_vector = not any(of_cell) and (of_prompt == 0 or count == 1)
         answers, images = torch.empty_like(tokens), Sides()
         for numbers in _by_image(index) if one_vector else torch.arange(count, device=index.device).split(1):
-            source = image_embeddings[index[numbers[0]]] + dense[numbers[0]]
-            image = self._image_side(source.flatten(1).to(tokens.dtype), image_pe[0].flatten(1), keep=one_vector)
+            embedding = image_embeddings[index[numbers[0]]].flatten(1).to(tokens.dtype)
+            added = (dense[numbers[0], :, :1, :1] if one_vector else dense[numbers[0]]).flatten(1).to(tokens.dtype)
+            image = self._image_side(embedding, added, image_pe[0].flatten(1), keep=one_vector)
             answers[numbers], side = self._transform(tokens[numbers], image, rows[numbers])
             images.append((numbers, image.upscaled, side))
         return answers, images
@@ -166,23 +167,29 @@ class FastMaskDecoder(MaskDecoder):
         x = x.unflatten(1, (4, -1))
         variance = x.square().sum(dim=2, keepdim=True) / x.shape[2]
         x = x.mul_(variance.add_(norm.eps).rsqrt_()).mul_(norm.weight[:, None]).add_(norm.bias[:, None])
-        x = F.gelu(x).to(self.dtype).flatten(0, 1)
-        x = torch.bmm(self.second_matrix.to(x.dtype).expand(len(x), -1, -1), x).add_(self.second_bias[:, None])
-        x = F.gelu(x).view(len(hyper), 16, hyper.shape[-1], -1)
-        cells = torch.matmul(hyper[:, None], x).unflatten(1, (2, 2, 2, 2)).unflatten(-1, (-1, width))
+        x = F.gelu(x).to(self.dtype)
+        # The four pixels that the first upscaling made of a cell, one after the other: so less lies in the caches.
+        pixels = [self._project(one, hyper) for one in x.unbind(1)]
+        cells = torch.stack(pixels, dim=1).unflatten(2, (2, 2)).unflatten(1, (2, 2)).unflatten(-1, (-1, width))
         # From (P, y, x of the first upscaling, y, x of the second, outputs, rows, columns). A copy with all columns in
         # its inner loop takes a quarter of the time of one with two cells in it.
         planes = cells.permute(2, 4, 0, 5, 6, 1, 3, 7).flatten(0, 1)
         return torch.stack(list(planes), dim=-1).flatten(5).flatten(2, 4)
 
-    def _image_side(self, tokens: Tensor, position: Tensor, keep: bool) -> ImageSide:
-        """Project image tokens (C, K) and their position code, or take what was kept of the same ones."""
+    def _project(self, x: Tensor, hyper: Tensor) -> Tensor:
+        """The second upscaling of (P, C, k) on (P, outputs, C'): (P, 4, outputs, k)."""
+        x = torch.bmm(self.second_matrix.to(x.dtype).expand(len(x), -1, -1), x).add_(self.second_bias[:, None])
+        return torch.matmul(hyper[:, None], F.gelu(x).unflatten(1, (4, -1)))
+
+    def _image_side(self, embedding: Tensor, dense: Tensor, position: Tensor, keep: bool) -> ImageSide:
+        """Project image tokens (C, K), the sum of the two, and their position code, or take what was kept of them."""
         image, code = self._last_image, self._last_code
-        if code is None or not _same(code[0], position):
+        if code is None or not same(code[0], position):
             code = position.clone(), torch.addmm(self.code_bias[:, None], self.code_matrix, position)
             self._last_code = code
-        elif image is not None and image.code is code and _same(image.tokens, tokens):
+        elif image is not None and image.code is code and image.is_of(embedding, dense):
             return image
+        tokens = embedding + dense
         low = tokens.to(self.dtype)
         projected = (self.image_matrix.to(self.dtype) @ low).split(self.sizes)
         coded = code[1].to(self.dtype).unflatten(0, (-1, self.heads, self.sizes[0] // self.heads)).unbind(0)
@@ -203,14 +210,15 @@ class FastMaskDecoder(MaskDecoder):
             x = x * layer.norm4.weight[:, None]
         keys, values = rest
         reads.append(Read(keys, values, coded[-1]))
-        image = ImageSide(tokens, code, reads, writes, upscaled=self.upscaling_matrix.to(self.dtype) @ low)
+        upscaled = self.upscaling_matrix.to(self.dtype) @ low
+        image = ImageSide(embedding.clone(), dense.clone(), code, reads, writes, upscaled)
         if keep:
             self._last_image = image
         return image
 
     def _transform(self, tokens: Tensor, image: ImageSide, rows: Tensor) -> tuple[Tensor, PromptSide]:
         """The two-way transformer for P prompts over one image: (P, T, C), and rows of masks (P, M or 0, K)."""
-        layers, (count, length, _), cells = blocks(self.transformer), tokens.shape, image.tokens.shape[1]
+        layers, (count, length, _), cells = blocks(self.transformer), tokens.shape, image.embedding.shape[1]
         masks = rows.shape[1]
         side = PromptSide(
             scale=tokens.new_ones(count, cells),
@@ -317,11 +325,6 @@ def _prompts_first(x: Tensor, count: int) -> Tensor:
 def _add_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Add a @ b to x in place; the sum has the type of x."""
     return x.baddbmm_(a, b) if x.dtype == a.dtype else x.add_(torch.bmm(a, b))
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors hold the same values in the same place."""
-    return one.device == other.device and one.dtype == other.dtype and torch.equal(one, other)
 
 
 def _chunks(count: int, like: Tensor) -> Iterator[slice]:

@@ -28,6 +28,16 @@ class FastPromptEncoder(PromptEncoder):
         self.embed_dim, self.image_size = encoder.embed_dim, encoder.image_size
         for name, part in copy.deepcopy(encoder).to(dtype).requires_grad_(False).eval().named_children():
             self.add_module(name, part)
+        self._last_code: tuple[object, Tensor] | None = None
+
+    def dense_pe(self, grid: tuple[int, int], origin: tuple[int, int] = (0, 0)) -> Tensor:
+        """See `PromptEncoder`. The same tensor for the same grid, so that it costs a click nothing."""
+        matrix = self.pe_layer.get_buffer("positional_encoding_gaussian_matrix")
+        key = grid, origin, matrix.device, matrix.dtype
+        last = self._last_code
+        if last is None or last[0] != key:
+            last = self._last_code = key, super().dense_pe(grid, origin)
+        return last[1]
 
     def _embed_masks(self, mask_input: Tensor) -> Tensor:
         return F.pad(self.mask_downscaling[:-1](mask_input), (0, 0, 0, 0, 0, 1), value=1.0)

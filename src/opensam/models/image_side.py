@@ -53,18 +53,29 @@ class ImageSide:
     """What the decoder needs of an image.
 
     Attributes:
-        tokens: (C, K).
+        embedding: (C, K), its image embedding.
+        dense: (C, 1) or (C, K), what is added to that, which makes the image tokens.
         code: their position code (C, K) and its projections.
         reads: per layer, and for the final attention.
         writes: per layer.
         upscaled: (C, K), X after the last layer times the first upscaling.
     """
 
-    tokens: Tensor
+    embedding: Tensor
+    dense: Tensor
     code: tuple[Tensor, Tensor]
     reads: list[Read]
     writes: list[Write]
     upscaled: Tensor
+
+    def is_of(self, embedding: Tensor, dense: Tensor) -> bool:
+        """Whether it was made of these, value for value."""
+        return same(self.dense, dense) and same(self.embedding, embedding)
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same values on the same device."""
+    return one.device == other.device and one.dtype == other.dtype and torch.equal(one, other)
 
 
 @torch.no_grad()
