@@ -65,7 +65,8 @@ def main(arguments: list[str] | None = None) -> None:
                 print(f"repeat {repeat + 1}, {name}: {runs[name][-1]}", file=sys.stderr, flush=True)
         errors = check_same_answer(options.folder, names)
     content, text = summary(runs, errors, options)
-    report.write(options.out, f"decode_{torch.device(options.device).type}", content, text)
+    name = f"decode_{torch.device(options.device).type}_{options.threads}"
+    report.write(options.out, name, content, text)
     print(text)
 
 
