@@ -31,7 +31,7 @@ class FastPromptEncoder(PromptEncoder):
         self._last_code: tuple[object, Tensor] | None = None
 
     def dense_pe(self, grid: tuple[int, int], origin: tuple[int, int] = (0, 0)) -> Tensor:
-        """See `PromptEncoder`. The same tensor for the same grid, so that it costs a click nothing."""
+        """See `PromptEncoder`. The same tensor for the same grid, which costs a click nothing; do not write to it."""
         matrix = self.pe_layer.get_buffer("positional_encoding_gaussian_matrix")
         key = grid, origin, matrix.device, matrix.dtype
         last = self._last_code
