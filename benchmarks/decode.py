@@ -29,12 +29,13 @@ from benchmarks import report, train_step
 from opensam.models import checkpoints
 from opensam.models.inference import for_inference
 from opensam.models.sam import Sam
+from opensam.precision import has_bfloat16
 from opensam.prompts import Prompts
 
 CONFIG = train_step.SMALL  # the decoder of every official model, and an encoder that is not used
 SIDES = ("fast", "plain", "transformers")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}  # of the largest logit and the largest score
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+TOLERANCE = {"float32": 1e-4, "bf16": 0.1}  # of the largest logit and the largest score
 FIGURES = (
     "seconds_per_prompt",
     "processor_seconds_per_prompt",
@@ -88,16 +89,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if min(options.prompts, options.grid, options.batches, options.clicks, options.repeats) < 1:
         parser.error("expected at least one prompt, cell, batch, click and repeat")
     if options.precision is None:
-        options.precision = ["float32", "bfloat16"] if has_bfloat16(options.device) else ["float32"]
+        options.precision = ["float32", "bf16"] if has_bfloat16(torch.device(options.device)) else ["float32"]
     return options
-
-
-def has_bfloat16(device: str) -> bool:
-    """Whether products in bfloat16 are done by the device, not emulated."""
-    if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("arm_bf16"))
 
 
 def in_own_process(name: str, options: argparse.Namespace) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="vit_b", help="a name of the zoo, or small, which is for trying this out")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", nargs="+", choices=TYPES, help="default: those which the device computes with")
     parser.add_argument("--image-size", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--encodes", type=int, default=3, help="timed encodings per process, after one to warm up")
@@ -73,14 +74,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.encodes < 1 or options.repeats < 1:
         parser.error("expected at least one encoding and one repeat")
+    if options.precision is None:
+        options.precision = ["float32", "bf16"] if has_bfloat16(torch.device(options.device)) else ["float32"]
     return options
 
 
 def all_sides(options: argparse.Namespace) -> list[str]:
     """Who is measured; the first is what the others are compared with."""
     peers = ["transformers"] if architecture(options).image_encoder.kind == "vit" else []
-    sides = [f"{who}-float32" for who in (*peers, "plain", "fast")]
-    return sides + [f"{who}-bf16" for who in (*peers, "fast")] if has_bfloat16(torch.device(options.device)) else sides
+    given = {"float32": (*peers, "plain", "fast"), "bf16": (*peers, "fast")}
+    return [f"{who}-{precision}" for precision in options.precision for who in given[precision]]
 
 
 def architecture(options: argparse.Namespace) -> SamConfig:

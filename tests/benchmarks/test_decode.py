@@ -21,14 +21,14 @@ def test_every_side_gives_one_answer_and_its_figures(
     config = decode.CONFIG.image_encoder.model_copy(update={"image_size": 64, "depth": 1, "global_attn_indexes": ()})
     monkeypatch.setattr(decode, "CONFIG", decode.CONFIG.model_copy(update={"image_encoder": config}))
     monkeypatch.setattr(decode, "in_own_process", in_this_process)
-    decode.main([*SMALL, THREADS, "--precision", "float32", "bfloat16", "--out", str(tmp_path)])
+    decode.main([*SMALL, THREADS, "--precision", "float32", "bf16", "--out", str(tmp_path)])
     content = json.loads(next(tmp_path.glob("decode_cpu_*.json")).read_text())
     assert list(content["medians"]) == [f"{side} {kind}" for kind in decode.DTYPES for side in decode.SIDES]
     assert all(figures["click_seconds"] > 0 for figures in content["medians"].values())
     assert content["largest_error"]["fast float32"] < 1e-5
     assert content["transformers float32_over_each"]["transformers float32"]["click_seconds"] == 1
     assert {"commit", "versions", "machine", "device", "seed", "load_average", "settings", "runs"} <= content.keys()
-    assert "| fast bfloat16 |" in capsys.readouterr().out
+    assert "| fast bf16 |" in capsys.readouterr().out
 
 
 def test_sides_that_answer_differently_are_not_compared(tmp_path: Path) -> None:
