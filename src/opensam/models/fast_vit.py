@@ -21,9 +21,6 @@ from opensam.models.vit import Block, ImageEncoderViT, relative_positions
 # Bias entries at a time. On a CPU 8 MB of float32 stay in the cache of level 3; a GPU wants long rows of work.
 TILE, GPU_TILE = 2**21, 2**27
 BAND = 16  # rows of the grid at a time through linear layers on a CPU: the hidden layer of 1,024 tokens is 12 MB
-# Half-precision models on a CPU: the type of attention. Products of bfloat16 gained nothing in attention on a
-# processor that has them (4,096 tokens, 12 heads of 64: 285 ms in float32, 282 ms in bfloat16), and float32 is exact.
-CPU_ATTENTION = torch.float32
 
 
 class FastImageEncoderViT(nn.Module):
@@ -145,10 +142,11 @@ class _Block(nn.Module):
             padded[:h, :w] = qkv
             qkv = padded
         windows = qkv.view(rows, size, columns, size, 3, self.heads, -1).permute(4, 0, 2, 5, 1, 3, 6)
-        windows = windows.flatten(1, 2).to(self._attention_type(qkv))  # (3, n, heads, size, size, d)
+        windows = windows.flatten(1, 2)  # (3, n, heads, size, size, d)
         q, (k, v) = windows[0, :, :, :h], windows[1:].flatten(3, 4)
-        bias = q.new_empty(q[..., 0].numel() * size**2)
-        x = self._attend(q, k, v, 0, bias)
+        # A product: adding rows to columns that are as short as a window's takes six times as long.
+        bias = torch.cat(self._positions(q, 0), dim=-1).flatten(2, 3) @ self._places(q)
+        x = _attention(q.flatten(2, 3), k, v, bias)
         x = x.view(rows, columns, self.heads, q.shape[2], size, -1).permute(0, 3, 1, 4, 2, 5)
         return x.flatten(4).flatten(2, 3).flatten(0, 1)[:h, :w]
 
@@ -158,8 +156,7 @@ class _Block(nn.Module):
         (H, W, D) -> (H, W, D)
         """
         height, width, dim = x.shape
-        dtype = self._attention_type(x)
-        qkv = x.new_empty(3, 1, self.heads, height, width, dim // self.heads, dtype=dtype)
+        qkv = x.new_empty(3, 1, self.heads, height, width, dim // self.heads, dtype=self.qkv.weight.dtype)
         for part, into in zip(x.split(band), qkv.split(band, dim=3), strict=True):
             parts = self.qkv(self.norm1(part)).view(1, len(part), width, 3, self.heads, -1)
             into.copy_(parts.permute(3, 0, 4, 1, 2, 5))
@@ -179,16 +176,33 @@ class _Block(nn.Module):
 
         (n, heads, r, w, d), (n, heads, K, d), (n, heads, K, d) -> (n, heads, r * w, d)
         """
-        rows = torch.einsum("nhrcd,rkd->nhrck", q, self.rows[row : row + q.shape[2]].to(q.dtype))
-        columns = torch.einsum("nhrcd,ckd->nhrck", q, self.columns.to(q.dtype))
+        rows, columns = self._positions(q, row)
         shape = (*rows.shape, columns.shape[-1])
         bias = bias[: math.prod(shape)].view(shape)
         torch.add(rows[..., :, None], columns[..., None, :], out=bias)
-        return F.scaled_dot_product_attention(q.flatten(2, 3), k, v, attn_mask=bias.flatten(4).flatten(2, 3))
+        return _attention(q.flatten(2, 3), k, v, bias.flatten(4).flatten(2, 3))
 
-    def _attention_type(self, x: Tensor) -> torch.dtype:
-        dtype = self.qkv.weight.dtype
-        return CPU_ATTENTION if x.is_cpu and dtype.itemsize < CPU_ATTENTION.itemsize else dtype
+    def _positions(self, q: Tensor, row: int) -> tuple[Tensor, Tensor]:
+        """What is added to the scores of all keys of a row, and of a column, for whole rows of queries from `row` on.
+
+        (n, heads, r, w, d) -> (n, heads, r, w, rows) and (n, heads, r, w, columns)
+        """
+        rows = torch.einsum("nhrcd,rkd->nhrck", q, self.rows[row : row + q.shape[2]].to(q.dtype))
+        return rows, torch.einsum("nhrcd,ckd->nhrck", q, self.columns.to(q.dtype))
+
+    def _places(self, like: Tensor) -> Tensor:
+        """Which row and which column of a window a key is in, as ones: (2 * size, size * size)."""
+        cells = torch.eye(self.window_size, dtype=like.dtype, device=like.device)
+        return torch.cat([cells.repeat_interleave(self.window_size, dim=1), cells.repeat(1, self.window_size)])
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Attention of (n, heads, Q, d) to (n, heads, K, d) with a bias (n, heads, Q, K), which is written over."""
+    if q.is_cpu and q.dtype == torch.bfloat16:
+        # The fused kernel for CPUs takes as long as in float32, plain products half of it.
+        scores = bias.flatten(0, 1).baddbmm_(q.flatten(0, 1) * q.shape[-1] ** -0.5, k.flatten(0, 1).mT)
+        return torch.bmm(scores.softmax(dim=-1), v.flatten(0, 1)).view_as(q)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
 class _Neck(nn.Module):
