@@ -178,7 +178,8 @@ class FastMaskDecoder(MaskDecoder):
 
     def _project(self, x: Tensor, hyper: Tensor) -> Tensor:
         """The second upscaling of (P, C, k) on (P, outputs, C'): (P, 4, outputs, k)."""
-        x = torch.bmm(self.second_matrix.to(x.dtype).expand(len(x), -1, -1), x).add_(self.second_bias[:, None])
+        matrix, bias = self.second_matrix.to(x.dtype), self.second_bias.to(x.dtype)  # sums of two types are slow
+        x = torch.bmm(matrix.expand(len(x), -1, -1), x).add_(bias[:, None])
         return torch.matmul(hyper[:, None], F.gelu(x).unflatten(1, (4, -1)))
 
     def _image_side(self, embedding: Tensor, dense: Tensor, position: Tensor, keep: bool) -> ImageSide:
