@@ -27,7 +27,7 @@ class FastImageEncoderViT(nn.Module):
     """An `ImageEncoderViT` for inference only: pixels (B, 3, S, S) -> image embeddings (B, 256, S/16, S/16).
 
     Weights that already have the wanted type are shared with the encoder, the others are copies, and positions are
-    computed here: once the encoder has changed, make another. Norms, softmax and sums are float32.
+    computed here: once the encoder has changed, make another. Norms and the sums of blocks are float32.
 
     Args:
         encoder: the plain encoder.
