@@ -26,7 +26,7 @@ def test_the_list_of_masks_is_that_of_transformers(size, box_nms_thresh, least):
     settings = {"points_per_side": 6, "points_per_batch": 16, "box_nms_thresh": box_nms_thresh}
     settings |= {"pred_iou_thresh": 0.02, "stability_score_thresh": 0.5, "stability_score_offset": 0.05}
     expected = generate(make_pipeline(theirs, config.image_size), Image.fromarray(picture), settings)
-    records = MaskGenerator(Predictor(our_model(theirs, config)), **settings).generate(picture)
+    records = MaskGenerator(Predictor(our_model(theirs, config), precision="float32"), **settings).generate(picture)
 
     assert len(records) == len(expected["masks"]) >= least
     np.testing.assert_allclose([record.predicted_iou for record in records], expected["scores"], atol=1e-4)

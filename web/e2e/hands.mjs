@@ -18,7 +18,7 @@ export async function choose(page, name) {
   await page.locator(id("gallery-item"), { hasText: name }).click();
   await page.locator(id("filter-name")).fill("");
   await page.locator(id("status-image"), { hasText: name }).waitFor();
-  await page.locator(id("canvas")).waitFor();
+  await page.locator(`${id("canvas")}[aria-label*="${name}"]`).waitFor(); // the picture itself, after its name
   await page.locator(id("toast-error")).waitFor({ state: "detached" });
   const [, width, height] = (await page.locator(id("status-image")).textContent()).match(/(\d+) × (\d+)/).map(Number);
   const at = async ([x, y]) => {
