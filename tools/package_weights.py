@@ -6,6 +6,7 @@ docs/experiments.md entry 22).
 python tools/package_weights.py runs/tiny/stage-3/model.safetensors [OTHER ...]
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -16,8 +17,11 @@ from opensam.models import checkpoints, zoo
 from opensam.models.sam import Sam
 
 
-def main(runs: list[Path]) -> None:
-    """Write the embedded file from the mean of the weights of `runs`."""
+def main() -> None:
+    """Write the embedded file from the mean of the weights of the runs given."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="WEIGHTS", help="safetensors of a run")
+    runs = parser.parse_args().runs
     spec = zoo.find("opensam_tiny")
     sam = Sam(spec.config, spec.name)
     checkpoints.load_into(sam, mean([checkpoints.read_state_dict(weights) for weights in runs]), runs[0])
@@ -29,11 +33,14 @@ def main(runs: list[Path]) -> None:
 
 def mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The mean of every entry that has a fraction; of counters those of the first."""
+    first = states[0]
+    if any(state.keys() != first.keys() for state in states):
+        sys.exit("expected weights of one architecture, got files with other entries; give runs of one recipe")
     return {
         key: torch.stack([state[key].float() for state in states]).mean(0) if value.is_floating_point() else value
-        for key, value in states[0].items()
+        for key, value in first.items()
     }
 
 
 if __name__ == "__main__":
-    main([Path(run) for run in sys.argv[1:]])
+    main()

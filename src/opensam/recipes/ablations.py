@@ -42,7 +42,7 @@ class Inputs:
 
 
 def base() -> TrainConfig:
-    """`tiny_cpu` for 2000 steps with two clicks; about an hour on two cores, not measured yet."""
+    """`tiny_cpu` for 2000 steps with two clicks. docs/benchmarks.md has tables of shorter arms, and what those cost."""
     config, *_ = tiny_cpu()
     return config.with_overrides(["steps=2000", "segment.clicks=2", "segment.random_clicks=false", "log_every=50"])
 
