@@ -2,6 +2,7 @@
 
 import csv
 import json
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,15 +142,15 @@ def run(
 
 
 def result(stage: Path, config: TrainConfig) -> dict[str, float]:
-    """The scores at the end of a run, from its `validation.csv`, and its speed and length, from its `log.csv`."""
+    """The scores at the end of a run, its median speed, and its length at that speed.
+
+    Not the time it took: a run may have been interrupted, or held up by other programs.
+    """
     last = _rows(stage / "validation.csv")[-1]
     images = config.batch_size * config.accumulate * config.devices * config.nodes
-    steps, seconds = 0, 0.0
-    for row in _rows(stage / "log.csv"):  # a sum over what each part took, because a run may have been interrupted
-        seconds += (int(row["step"]) - steps) * images / float(row["images_per_second"])
-        steps = int(row["step"])
+    speed = statistics.median(float(row["images_per_second"]) for row in _rows(stage / "log.csv"))
     scores = {title: float(last[name]) for title, name in SCORES.items()}
-    return scores | {"images/s": steps * images / seconds, "minutes": seconds / 60}
+    return scores | {"images/s": speed, "minutes": config.steps * images / speed / 60}
 
 
 def _arm(config: TrainConfig, name: str, *overrides: str) -> Arm:
