@@ -67,7 +67,7 @@ class ImageSideGraph(nn.Module):
         tensors = [tensor for read in image.reads for tensor in (read.keys, read.values)]
         for write in image.writes:
             tensors += [write.queries, *write.outs, write.variance]
-        return (*tensors, image.upscaled.transpose(0, 1))
+        return (*tensors, image.upscaled)
 
 
 class PromptSideGraph(nn.Module):

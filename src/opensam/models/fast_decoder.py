@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from opensam.models import fused
 from opensam.models.image_side import ImageSide, Read, Write, blocks, fold, fold_masks, same
 from opensam.models.layers import LayerNorm2d
 from opensam.models.mask_decoder import MaskDecoder
@@ -36,7 +37,7 @@ from opensam.models.two_way_transformer import Attention, TwoWayAttentionBlock
 
 # Prompts, and image tokens of an upscaling, at once: what stays in the caches of a CPU, or fills another device.
 PROMPTS_ON_CPU, PROMPTS_ELSEWHERE = 1, 64
-TOKENS_ON_CPU = 1024
+TOKENS_ON_CPU = 2048
 
 
 @dataclass
@@ -148,39 +149,32 @@ class FastMaskDecoder(MaskDecoder):
         (count, outputs, _), (h, w) = hyper.shape, grid
         chosen = torch.arange(count, device=hyper.device) if chosen is None else chosen
         masks, hyper = hyper.new_empty(count, outputs, 4 * h, 4 * w), hyper.to(self.dtype)
+        bias = self.first_bias.to(self.dtype)
         for numbers, upscaled, side in images:
             wanted, own = (chosen[:, None] == numbers).nonzero().unbind(1)
             for part in _chunks(len(wanted), masks):
                 which, at = _number(wanted[part]), _number(own[part])
-                rows, scale = side.rows[at], side.scale[at][:, None]
-                matrix = (self.first_matrix @ side.vectors[at].transpose(1, 2)).to(self.dtype)  # (P, C, N)
+                rows, scale = side.rows[at].transpose(1, 2), side.scale[at].to(self.dtype).unsqueeze(-1)
+                matrix = (side.vectors[at] @ self.first_matrix.T).to(self.dtype)  # (P, N, C)
                 for lines in _lines(h, w, masks):
                     cells = slice(lines.start * w, lines.stop * w)
-                    x = (upscaled[:, cells] * scale[..., cells]).add_(self.first_bias[:, None])
-                    x = self._upscale(_add_product(x, matrix, rows[..., cells]), hyper[which], w)
-                    masks[which, :, 4 * lines.start : 4 * lines.stop] = x.to(masks.dtype)
+                    x = _add_product(torch.addcmul(bias, upscaled[cells], scale[:, cells]), rows[:, cells], matrix)
+                    masks[which, :, 4 * lines.start : 4 * lines.stop] = self._upscale(x, hyper[which], w)
         return masks
 
     def _upscale(self, x: Tensor, hyper: Tensor, width: int) -> Tensor:
-        """(P, 4 * C, k), before the layer norm but with mean zero, and (P, outputs, C') to masks (P, outputs, y, x)."""
+        """(P, k, 4 * C), before the layer norm, and (P, outputs, C') to masks (P, outputs, y, x)."""
         norm = cast("LayerNorm2d", self.output_upscaling[1])
-        x = x.unflatten(1, (4, -1))
-        variance = x.square().sum(dim=2, keepdim=True) / x.shape[2]
-        x = x.mul_(variance.add_(norm.eps).rsqrt_()).mul_(norm.weight[:, None]).add_(norm.bias[:, None])
-        x = F.gelu(x).to(self.dtype)
-        # The four pixels that the first upscaling made of a cell, one after the other: so less lies in the caches.
-        pixels = [self._project(one, hyper) for one in x.unbind(1)]
-        cells = torch.stack(pixels, dim=1).unflatten(2, (2, 2)).unflatten(1, (2, 2)).unflatten(-1, (-1, width))
-        # From (P, y, x of the first upscaling, y, x of the second, outputs, rows, columns). A copy with all columns in
-        # its inner loop takes a quarter of the time of one with two cells in it.
-        planes = cells.permute(2, 4, 0, 5, 6, 1, 3, 7).flatten(0, 1)
+        x = x.unflatten(-1, (4, -1))
+        x = F.gelu(F.layer_norm(x, x.shape[-1:], norm.weight.to(x.dtype), norm.bias.to(x.dtype), norm.eps))
+        x = fused.linear(x, self.second_matrix.to(x.dtype), self.second_bias.to(x.dtype), gelu=True)
+        x = _product(hyper, x.flatten(1, 2).unflatten(-1, (4, -1)).flatten(1, 2).transpose(1, 2))
+        # To (P, outputs, 16, k): the pixels of a cell apart, each with all columns in its inner loop.
+        cells = x.unflatten(-1, (-1, 16)).transpose(2, 3).contiguous()
+        # From (P, outputs, y, x of the first upscaling, y, x of the second, rows, columns).
+        cells = cells.unflatten(2, (2, 2, 2, 2)).unflatten(-1, (-1, width))
+        planes = cells.permute(3, 5, 0, 1, 6, 2, 4, 7).flatten(0, 1)
         return torch.stack(list(planes), dim=-1).flatten(5).flatten(2, 4)
-
-    def _project(self, x: Tensor, hyper: Tensor) -> Tensor:
-        """The second upscaling of (P, C, k) on (P, outputs, C'): (P, 4, outputs, k)."""
-        matrix, bias = self.second_matrix.to(x.dtype), self.second_bias.to(x.dtype)  # sums of two types are slow
-        x = torch.bmm(matrix.expand(len(x), -1, -1), x).add_(bias[:, None])
-        return torch.matmul(hyper[:, None], F.gelu(x).unflatten(1, (4, -1)))
 
     def _image_side(self, embedding: Tensor, dense: Tensor, position: Tensor, keep: bool) -> ImageSide:
         """Project image tokens (C, K), the sum of the two, and their position code, or take what was kept of them."""
@@ -211,7 +205,7 @@ class FastMaskDecoder(MaskDecoder):
             x = x * layer.norm4.weight[:, None]
         keys, values = rest
         reads.append(Read(keys, values, coded[-1]))
-        upscaled = self.upscaling_matrix.to(self.dtype) @ low
+        upscaled = low.T @ self.upscaling_matrix.to(self.dtype).T
         image = ImageSide(embedding.clone(), dense.clone(), code, reads, writes, upscaled)
         if keep:
             self._last_image = image
@@ -247,8 +241,8 @@ class FastMaskDecoder(MaskDecoder):
         for part in _chunks(len(q), q):
             rows, vectors, scale = own = side.part(part)
             weights = self._scores(queries[part], attention.k_proj, image.keys, image.code, own).softmax(dim=-1)
-            added = torch.bmm(weights.to(self.dtype), rows.transpose(1, 2)).to(q.dtype) @ vectors
-            weights = _heads_first(weights.mul_(scale[:, None]).unflatten(1, (self.heads, -1))).to(self.dtype)
+            added = _product(weights, rows.transpose(1, 2)).to(q.dtype) @ vectors
+            weights = _heads_first(weights.mul_(scale[:, None].to(self.dtype)).unflatten(1, (self.heads, -1)))
             read = _prompts_first(torch.bmm(weights, image.values.transpose(1, 2)).to(q.dtype), len(rows))
             found.append(read + added.unflatten(1, (self.heads, -1)) @ matrix)
         read = torch.cat(found).transpose(1, 2).flatten(2)
@@ -278,10 +272,12 @@ class FastMaskDecoder(MaskDecoder):
                 ],
                 dim=1,
             )
-            products = products.to(k.dtype).mul_(2 * scale[:, None])
+            products = products.mul_((2 * scale[:, None]).to(self.dtype))
             products = _add_product(products, (own @ own.transpose(1, 2)).to(self.dtype), rows)
-            variance = (products.mul_(rows).sum(dim=1) / own.shape[-1]).addcmul_(scale.square(), image.variance)
-            factor = variance.clamp_(min=0).add_(norm.eps).rsqrt_()  # rounding in bfloat16 may go below zero
+            variance = products.mul_(rows).sum(dim=1).to(k.dtype) / own.shape[-1]
+            variance.addcmul_(scale.square(), image.variance)
+            # Rounding in bfloat16 may go below zero.
+            factor = variance.clamp_(min=0).add_(norm.eps).rsqrt_().to(self.dtype)
             rows *= factor[:, None]
             scale *= factor
         side.vectors = vectors * norm.weight
@@ -298,9 +294,9 @@ class FastMaskDecoder(MaskDecoder):
         rows, vectors, scale = own
         x = x * x.shape[-1] ** -0.5
         flat = _heads_first(x).to(self.dtype)
-        scores = torch.bmm(flat, image).to(x.dtype)
+        scores = torch.bmm(flat, image)
         if code is not None:
-            scores.unflatten(1, (len(x), -1)).mul_(scale[:, None])
+            scores.unflatten(1, (len(x), -1)).mul_(scale[:, None].to(self.dtype))
             scores = _add_product(scores, flat, code)
         scores = _prompts_first(scores, len(x)).flatten(1, 2)
         if not vectors.shape[1]:
@@ -323,9 +319,14 @@ def _prompts_first(x: Tensor, count: int) -> Tensor:
     return x.unflatten(1, (count, -1)).transpose(0, 1)
 
 
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """(P, i, j) and (P, j, k) to (P, i, k); one without a batch, which in bfloat16 would copy what is transposed."""
+    return (a[0] @ b[0])[None] if len(a) == 1 else torch.bmm(a, b)
+
+
 def _add_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Add a @ b to x in place; the sum has the type of x."""
-    return x.baddbmm_(a, b) if x.dtype == a.dtype else x.add_(torch.bmm(a, b))
+    """Add that product to x in place."""
+    return x[0].addmm_(a[0], b[0])[None] if len(x) == 1 else x.baddbmm_(a, b)
 
 
 def _chunks(count: int, like: Tensor) -> Iterator[slice]:

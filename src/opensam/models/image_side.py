@@ -58,7 +58,7 @@ class ImageSide:
         code: their position code (C, K) and its projections.
         reads: per layer, and for the final attention.
         writes: per layer.
-        upscaled: (C, K), X after the last layer times the first upscaling.
+        upscaled: (K, C), X after the last layer times the first upscaling.
     """
 
     embedding: Tensor
