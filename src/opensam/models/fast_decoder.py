@@ -77,8 +77,8 @@ class FastMaskDecoder(MaskDecoder):
 
     Args:
         decoder: its weights are copied, and those of image tokens are taken together, as they are now.
-        dtype: of all that is as large as the image tokens or the masks; tokens of prompts, and results, have the type of
-            the weights.
+        dtype: of all that is as large as the image tokens or the masks; tokens of prompts, and results, have the
+            type of the weights.
         encoder: of the prompts; None: masks of a `FastPromptEncoder` are not understood.
     """
 
